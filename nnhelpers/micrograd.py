@@ -1,0 +1,335 @@
+"""Lecture 1: a scalar autograd engine and a small neural network on top of it, in plain Python.
+
+A `Value` remembers its parents and the derivative of itself with respect to each of them. `backward` is then
+one line of chain rule, applied in an order in which every node has heard from all nodes that used it.
+Source of the idea: reverse-mode differentiation, Linnainmaa 1970; Rumelhart, Hinton and Williams 1986.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterable, Sequence
+from numbers import Real
+from operator import attrgetter
+
+Number = float | int
+_data = attrgetter("data")
+
+
+class Value:
+    """One number in a computation, and after `backward()` the derivative of the result with respect to it.
+
+    Works with `+ - * / **` against numbers on either side. What is not a real number raises `TypeError`; an
+    undefined operation (`log` of -1, a negative base with a fractional exponent) raises `ValueError`.
+    """
+
+    __slots__ = ("data", "grad", "label", "local_grads", "op", "parents")
+
+    def __init__(
+        self,
+        data: Number,
+        parents: tuple[Value, ...] = (),
+        local_grads: tuple[float, ...] = (),
+        op: str = "",
+        label: str = "",
+    ):
+        self.data = data if type(data) is float else _real(data)
+        self.grad = 0.0
+        self.parents = (
+            parents  # a tuple: with a set, a + a would lose a parent and sums would change their order
+        )
+        self.local_grads = local_grads  # d self / d parent, one for each parent
+        self.op = op
+        self.label = label
+
+    def __repr__(self) -> str:
+        return f"Value(data={self.data:.4g}, grad={self.grad:.4g})"
+
+    # Each operation: the result beside its derivative with respect to each parent.
+
+    def __add__(self, other: Value | Number) -> Value:
+        other = _value(other)
+        return Value(self.data + other.data, (self, other), (1.0, 1.0), "+")
+
+    def __mul__(self, other: Value | Number) -> Value:
+        other = _value(other)
+        return Value(self.data * other.data, (self, other), (other.data, self.data), "*")
+
+    def __sub__(self, other: Value | Number) -> Value:
+        other = _value(other)
+        return Value(self.data - other.data, (self, other), (1.0, -1.0), "-")
+
+    def __truediv__(self, other: Value | Number) -> Value:
+        a, b = self.data, (other := _value(other)).data
+        if b == 0.0:
+            raise ZeroDivisionError(f"{a:g} was divided by zero; keep the divisor away from 0")
+        return Value(a / b, (self, other), (1.0 / b, -a / b / b), "/")
+
+    def __pow__(self, exponent: Value | Number) -> Value:
+        if isinstance(exponent, Value):
+            a, n = self.data, exponent.data
+            local_grads = (_power_slope(a, n), _power_log_slope(a, n))
+            return Value(_power(a, n), (self, exponent), local_grads, "**")
+        a, n = self.data, _real(exponent)
+        return Value(_power(a, n), (self,), (_power_slope(a, n),), f"**{n:g}")
+
+    def __neg__(self) -> Value:
+        return Value(-self.data, (self,), (-1.0,), "neg")
+
+    def relu(self) -> Value:
+        """max(0, x); the slope at exactly 0 is taken as 0, and NaN stays NaN."""
+        off = self.data <= 0.0
+        return Value(0.0 if off else self.data, (self,), (0.0 if off else 1.0,), "relu")
+
+    def tanh(self) -> Value:
+        t = math.tanh(self.data)  # by way of exp(2x) this would overflow from x = 355 on
+        return Value(t, (self,), (1.0 - t * t,), "tanh")
+
+    def sigmoid(self) -> Value:
+        t = math.exp(-abs(self.data))  # at most 1, whatever the sign: exp(-x) would overflow at x = -710
+        s = (1.0 if self.data >= 0.0 else t) / (1.0 + t)
+        return Value(s, (self,), (t / (1.0 + t) ** 2,), "sigmoid")
+
+    def exp(self) -> Value:
+        e = _exp(self.data)
+        return Value(e, (self,), (e,), "exp")
+
+    def log(self) -> Value:
+        if self.data <= 0.0:
+            raise ValueError(f"log of {self.data:g} is not defined; it takes numbers above 0")
+        return Value(math.log(self.data), (self,), (1.0 / self.data,), "log")
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+    def __rsub__(self, other: Number) -> Value:
+        return _value(other) - self
+
+    def __rtruediv__(self, other: Number) -> Value:
+        return _value(other) / self
+
+    def __rpow__(self, other: Number) -> Value:
+        return _value(other) ** self
+
+    def backward(self) -> None:
+        """Add d self / d leaf to the `.grad` of every leaf below; set the `.grad` of the nodes in between.
+
+        Leaves accumulate over calls, as in torch, until they are set to zero. Nothing recurses, so depth is
+        limited by memory alone.
+        """
+        uses = _clear_and_count_uses(self)
+        self.grad = 1.0 if self.parents else self.grad + 1.0
+        ready = [self]
+        while ready:
+            node = ready.pop()
+            grad = node.grad
+            for parent, local_grad in zip(node.parents, node.local_grads, strict=True):
+                parent.grad += local_grad * grad
+                if parent.parents:
+                    uses[parent] -= 1
+                    if not uses[parent]:  # everyone who used this node has reported
+                        ready.append(parent)
+
+
+def _clear_and_count_uses(root: Value) -> dict[Value, int]:
+    """Count how often each inner node below `root` is used there, and set its gradient to zero."""
+    uses: dict[Value, int] = {}
+    pending = [root]
+    while pending:
+        for parent in pending.pop().parents:
+            if parent in uses:
+                uses[parent] += 1
+            elif parent.parents:
+                uses[parent] = 1
+                parent.grad = 0.0
+                pending.append(parent)
+    return uses
+
+
+def _real(number: object) -> float:
+    if isinstance(number, Real) or getattr(number, "shape", None) == ():  # a 0-dimensional tensor or array
+        return float(number)
+    raise TypeError(f"a Value holds one real number, not {number!r} ({type(number).__name__})")
+
+
+def _value(number: Value | Number) -> Value:
+    return number if isinstance(number, Value) else Value(number)
+
+
+def _exp(x: float) -> float:
+    try:
+        return math.exp(x)
+    except OverflowError:
+        return math.inf
+
+
+def _power(a: float, n: float) -> float:
+    if a < 0.0 and not n.is_integer():
+        raise ValueError(f"{a:g} ** {n:g} is not a real number; a negative base takes whole exponents only")
+    try:
+        return a**n
+    except OverflowError:
+        return -math.inf if a < 0.0 and n % 2 == 1 else math.inf
+
+
+def _power_slope(a: float, n: float) -> float:
+    """d a**n / d a = n a**(n-1); infinite at a = 0 for n between 0 and 1, and 0 for n = 0 whatever a is."""
+    if n == 0.0:
+        return 0.0
+    return math.inf if a == 0.0 and n < 1.0 else n * _power(a, n - 1.0)
+
+
+def _power_log_slope(a: float, n: float) -> float:
+    """d a**n / d n = a**n ln a, which tends to 0 as a does."""
+    if a < 0.0:
+        raise ValueError(f"{a:g} ** n has no real slope with respect to n; use a positive base")
+    return _power(a, n) * math.log(a) if a else 0.0
+
+
+def dot(weights: Sequence[Value], inputs: Sequence[Value | Number], bias: Value) -> Value:
+    """The weighted sum `w1 x1 + ... + wn xn + b` as one node instead of 2n: same value, same gradients.
+
+    `weights` and `inputs` have the same length n. Inputs that are plain numbers get no gradient.
+    """
+    w = tuple(map(_data, weights))
+    if any(isinstance(x, Value) for x in inputs):
+        inputs = tuple(x if isinstance(x, Value) else Value(x) for x in inputs)
+        x = tuple(map(_data, inputs))
+        return Value(_weighted_sum(w, x, bias), (*weights, *inputs, bias), (*x, *w, 1.0), "dot")
+    x = tuple(map(_real, inputs))
+    return Value(_weighted_sum(w, x, bias), (*weights, bias), (*x, 1.0), "dot")
+
+
+def _weighted_sum(w: tuple[float, ...], x: tuple[float, ...], bias: Value) -> float:
+    return sum((a * b for a, b in zip(w, x, strict=True)), bias.data)
+
+
+class Neuron:
+    """`activation(w . x + b)`: weights uniform with variance 2/n (He et al. 2015), bias 0.
+
+    `activation` names a method of `Value` ("relu", "tanh", "sigmoid") or is "" for none.
+    """
+
+    def __init__(self, n_inputs: int, activation: str = "relu", rng: random.Random | None = None):
+        if n_inputs < 1:
+            raise ValueError(f"a neuron needs at least one input, got n_inputs={n_inputs}")
+        if activation not in ("", "relu", "tanh", "sigmoid"):
+            raise ValueError(f"unknown activation {activation!r}; use 'relu', 'tanh', 'sigmoid' or ''")
+        limit = math.sqrt(6.0 / n_inputs)  # uniform over -limit..limit: variance limit**2 / 3
+        uniform = (rng or random).uniform
+        self.weights = tuple(Value(uniform(-limit, limit), label=f"w{i}") for i in range(1, n_inputs + 1))
+        self.bias = Value(0.0, label="b")
+        self.activation = activation
+
+    def __call__(self, inputs: Sequence[Value | Number]) -> Value:
+        if len(inputs) != len(self.weights):
+            raise ValueError(f"this neuron takes {len(self.weights)} inputs, got {len(inputs)}")
+        total = dot(self.weights, inputs, self.bias)
+        return getattr(total, self.activation)() if self.activation else total
+
+    def parameters(self) -> list[Value]:
+        return [*self.weights, self.bias]
+
+
+class Layer:
+    """`n_outputs` neurons that read the same inputs."""
+
+    def __init__(
+        self, n_inputs: int, n_outputs: int, activation: str = "relu", rng: random.Random | None = None
+    ):
+        if n_outputs < 1:
+            raise ValueError(f"a layer needs at least one neuron, got n_outputs={n_outputs}")
+        self.neurons = [Neuron(n_inputs, activation, rng) for _ in range(n_outputs)]
+
+    def __call__(self, inputs: Sequence[Value | Number]) -> list[Value]:
+        return [neuron(inputs) for neuron in self.neurons]
+
+    def parameters(self) -> list[Value]:
+        return [p for neuron in self.neurons for p in neuron.parameters()]
+
+
+class MLP:
+    """Layers of the given `sizes`, with an activation after each but the last: `MLP(2, [16, 16, 1])`.
+
+    Called with `n_inputs` numbers or Values it returns one Value, or a list if the last layer has several.
+    """
+
+    def __init__(
+        self, n_inputs: int, sizes: Sequence[int], activation: str = "relu", rng: random.Random | None = None
+    ):
+        if not sizes:
+            raise ValueError("an MLP needs at least one layer: give its sizes, such as [16, 16, 1]")
+        widths = [n_inputs, *sizes]
+        self.layers = [
+            Layer(n_in, n_out, activation if i < len(sizes) else "", rng)
+            for i, (n_in, n_out) in enumerate(zip(widths, sizes, strict=False), start=1)
+        ]
+
+    def __call__(self, inputs: Sequence[Value | Number]) -> Value | list[Value]:
+        for layer in self.layers:
+            inputs = layer(inputs)
+        return inputs[0] if len(inputs) == 1 else inputs
+
+    def parameters(self) -> list[Value]:
+        return [p for layer in self.layers for p in layer.parameters()]
+
+    def zero_grad(self) -> None:
+        zero_grad(self.parameters())
+
+
+def zero_grad(values: Iterable[Value]) -> None:
+    """Set the gradient of each value to zero, as before every new `backward()`."""
+    for value in values:
+        value.grad = 0.0
+
+
+def gradient_check(f: Callable[..., Value], *inputs: Number, h: float = 1e-4) -> float:
+    """The largest difference between `backward` and central differences of `f(*inputs)`.
+
+    `f` takes as many Values as there are inputs and returns one. Each difference is taken relative to
+    max(1, |gradient|). Central differences err by about h**2 and 1e-16/h: with h = 1e-4 below 1e-7 is good.
+    """
+    if not inputs:
+        raise ValueError("gradient_check needs at least one input at which to take the slope")
+    leaves = [Value(x) for x in inputs]
+    f(*leaves).backward()
+    worst = 0.0
+    for i, leaf in enumerate(leaves):
+        up, down = ([Value(x + s * h * (j == i)) for j, x in enumerate(inputs)] for s in (1, -1))
+        slope = (f(*up).data - f(*down).data) / (2 * h)
+        worst = max(worst, abs(slope - leaf.grad) / max(1.0, abs(leaf.grad)))
+    return worst
+
+
+def topological_order(root: Value) -> list[Value]:
+    """All nodes that `root` depends on, parents before children, `root` last."""
+    order, seen, stack = [], {id(root)}, [(root, iter(root.parents))]
+    while stack:
+        node, parents = stack[-1]
+        parent = next((p for p in parents if id(p) not in seen), None)
+        if parent is None:
+            order.append(node)
+            stack.pop()
+        else:
+            seen.add(id(parent))
+            stack.append((parent, iter(parent.parents)))
+    return order
+
+
+def graph_as_text(root: Value) -> str:
+    """The graph below `root`, one node a line, parents before children, with data, grad and origin."""
+    order = topological_order(root)
+    names = {id(v): v.label or f"v{i}" for i, v in enumerate(order)}
+    width = max(len(name) for name in names.values())
+    lines = []
+    for v in order:
+        origin = f"  = {_formula(v.op, [names[id(p)] for p in v.parents])}" if v.parents else ""
+        lines.append(f"{names[id(v)]:<{width}}  data {v.data:9.4f}  grad {v.grad:9.4f}{origin}")
+    return "\n".join(lines)
+
+
+def _formula(op: str, names: list[str]) -> str:
+    if op in ("+", "-", "*", "/", "**"):
+        return f"{names[0]} {op} {names[1]}"
+    return names[0] + op if op.startswith("**") else f"{op}({', '.join(names)})"

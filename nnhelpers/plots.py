@@ -1,0 +1,142 @@
+"""Figures that several lectures draw. Each takes arrays and returns a matplotlib figure; nothing is computed here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from .diagnostics import layered_layout
+
+# Okabe and Ito 2008: eight colours that stay apart for colour-blind readers
+BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, BLACK = COLORS = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#D55E00",
+    "#CC79A7",
+    "#56B4E9",
+    "#F0E442",
+    "#000000",
+)
+
+
+def use_style() -> None:
+    """The look of every figure in the course: size in inches, fonts, colours; white also under a dark theme."""
+    plt.rcParams.update(
+        {
+            "figure.figsize": (7.0, 3.8),
+            "figure.dpi": 100,
+            "figure.facecolor": "white",
+            "figure.constrained_layout.use": True,
+            "axes.prop_cycle": plt.cycler(color=COLORS[:6]),
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.titlesize": 12,
+            "axes.titlelocation": "left",
+            "axes.labelsize": 10.5,
+            "axes.grid": True,
+            "grid.alpha": 0.25,
+            "legend.frameon": False,
+            "lines.linewidth": 2.0,
+            "image.cmap": "cividis",
+        }
+    )
+
+
+def graph(
+    labels: Sequence[str],
+    edges: Sequence[tuple[int, int]],
+    edge_labels: Sequence[str] | None = None,
+    title: str = "",
+    colors: Sequence[str] | None = None,
+) -> Figure:
+    """A computation graph as boxes joined by arrows, read from left to right.
+
+    `labels` may run over several lines; `edges` are pairs (from, to) of positions in `labels`.
+    """
+    places = np.array(layered_layout(len(labels), edges)) * (2.3, 1.0)  # boxes are wider than high
+    lines = max(label.count("\n") for label in labels) + 1
+    places[:, 1] *= 0.3 + 0.35 * lines
+    extent = places.max(axis=0) - places.min(axis=0)
+    figure, axes = plt.subplots(figsize=(min(1.6 + 0.72 * extent[0], 12), 1.3 + 0.62 * extent[1]))
+    repeats: dict[tuple[int, int], int] = {}
+    for i, (a, b) in enumerate(edges):
+        nth = repeats[a, b] = repeats.get((a, b), -1) + 1
+        bend = 0.0 if edges.count((a, b)) == 1 else 0.25 * (-1) ** nth
+        style = {"arrowstyle": "-|>", "color": "0.45", "shrinkA": 24, "shrinkB": 27, "lw": 1.1}
+        axes.annotate("", places[b], places[a], arrowprops={**style, "connectionstyle": f"arc3,rad={bend}"})
+        if edge_labels is not None:
+            middle = (places[a] + places[b]) / 2 + (
+                0,
+                -0.55 * bend * np.hypot(*(places[b] - places[a])) + 0.1,
+            )
+            axes.text(*middle, edge_labels[i], ha="center", va="center", fontsize=8.5, color=RED)
+    for i, (place, label) in enumerate(zip(places, labels, strict=True)):
+        face = colors[i] if colors is not None else "#EAF3FA"
+        box = {"boxstyle": "round,pad=0.35", "facecolor": face, "edgecolor": BLUE, "linewidth": 1.1}
+        axes.text(*place, label, ha="center", va="center", fontsize=8.5, family="monospace", bbox=box)
+    axes.set_xlim(places[:, 0].min() - 1.1, places[:, 0].max() + 1.1)
+    axes.set_ylim(places[:, 1].max() + 0.75, places[:, 1].min() - 0.75)
+    axes.axis("off")
+    axes.set_title(title)
+    return figure
+
+
+def heatmap(
+    values: np.ndarray,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    title: str,
+    labels: tuple[str, str, str],
+    annotate: bool = False,
+) -> Figure:
+    """A matrix (len(rows), len(columns)) as colours; `labels` name the rows, the columns and the unit of the values.
+
+    With `annotate` each cell also holds its row, its column and its value, as text.
+    """
+    values = np.asarray(values)
+    size = (
+        (0.42 * len(columns) + 2.0, 0.42 * len(rows) + 1.2) if annotate else (0.22 * len(columns) + 2.4,) * 2
+    )
+    figure, axes = plt.subplots(figsize=size)
+    image = axes.imshow(values, cmap="Blues" if annotate else None)
+    axes.grid(False)
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
+    if annotate:
+        dark = values > 0.5 * values.max()
+        for (i, j), value in np.ndenumerate(values):
+            color = "white" if dark[i, j] else "0.25"
+            text = f"{rows[i]}{columns[j]}\n{value:.0f}"
+            axes.text(j, i, text, ha="center", va="center", fontsize=6, color=color)
+    axes.set(title=title, ylabel=labels[0], xlabel=labels[1])
+    figure.colorbar(image, label=labels[2], shrink=0.8)
+    return figure
+
+
+def curves(
+    x: Sequence[float],
+    ys: Mapping[str, Sequence[float]],
+    title: str,
+    labels: tuple[str, str],
+    levels: Mapping[str, float] | None = None,
+    log_x: bool = False,
+) -> Figure:
+    """One curve for each entry of `ys` over the same `x`, and a named dashed line at each of the `levels`."""
+    figure, axes = plt.subplots()
+    for (name, y), marker in zip(ys.items(), "osD^v<" * len(ys), strict=False):
+        axes.plot(x, y, label=name, marker=marker if len(x) <= 20 else None, markersize=5)
+    for (name, level), color in zip((levels or {}).items(), ("0.35", "0.6", "0.15") * 9, strict=False):
+        axes.axhline(level, color=color, linestyle="--", linewidth=1.2)
+        axes.annotate(
+            name, (1, level), xycoords=("axes fraction", "data"), ha="right", va="bottom", fontsize=9
+        )
+    if log_x:
+        axes.set_xscale("log")
+    axes.set(title=title, xlabel=labels[0], ylabel=labels[1])
+    if len(ys) > 1:
+        axes.legend()
+    return figure

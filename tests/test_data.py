@@ -1,0 +1,158 @@
+"""Loading, tokenizing, splitting: what is promised for good input, and the sentence for bad input."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nnhelpers import data
+
+
+def test_the_bundled_names_are_unique_and_come_most_frequent_first():
+    names = data.load_names()
+    assert len(names) == len(set(names)) == 30_294
+    assert names[0] == "emma"
+
+
+def test_the_classic_file_with_its_duplicates_is_accepted_and_the_drop_is_told(tmp_path):
+    (tmp_path / "names.txt").write_text("emma\nolivia\nemma\nava\nava\n")
+    with pytest.warns(UserWarning, match="dropped 2 duplicates of 5 lines"):
+        assert data.load_names(tmp_path / "names.txt") == ["emma", "olivia", "ava"]
+
+
+def test_the_environment_variable_points_to_another_folder(tmp_path, monkeypatch):
+    (tmp_path / "names.txt").write_text("zoe\n")
+    (tmp_path / "input.txt").write_text("First Citizen:\nBefore we proceed\n")
+    monkeypatch.setenv("NNHELPERS_DATA", str(tmp_path))
+    assert data.load_names() == ["zoe"]
+    assert data.load_shakespeare().startswith("First Citizen")
+
+
+def test_an_explicit_path_wins_over_the_environment(tmp_path, monkeypatch):
+    (tmp_path / "mine.txt").write_text("ada\n")
+    monkeypatch.setenv("NNHELPERS_DATA", str(tmp_path / "elsewhere"))
+    assert data.load_names(tmp_path / "mine.txt") == ["ada"]
+
+
+def test_windows_line_ends_a_byte_order_mark_and_blank_lines_do_no_harm(tmp_path):
+    path = tmp_path / "names.txt"
+    path.write_bytes(b"\xef\xbb\xbfemma\r\n\r\n  ava \r\nolivia")
+    assert data.load_names(path) == ["emma", "ava", "olivia"]
+
+
+def test_a_missing_data_folder_gets_a_sentence(monkeypatch, tmp_path):
+    monkeypatch.setenv("NNHELPERS_DATA", str(tmp_path / "gone"))
+    with pytest.raises(FileNotFoundError, match="NNHELPERS_DATA names the folder .*which does not exist"):
+        data.load_names()
+
+
+def test_a_missing_file_an_empty_file_and_a_file_that_is_not_utf8_get_a_sentence(tmp_path):
+    with pytest.raises(FileNotFoundError, match="there is no file"):
+        data.load_names(tmp_path / "none.txt")
+    path = tmp_path / "names.txt"
+    path.write_text("\n\n")
+    with pytest.raises(ValueError, match="holds no names"):
+        data.load_names(path)
+    path.write_bytes(b"emma\nren\xe9e\n")
+    with pytest.raises(ValueError, match="is not UTF-8 text: byte 0xe9 at position 8"):
+        data.load_names(path)
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match="is empty"):
+        data.load_shakespeare(path)
+
+
+@given(st.text(min_size=1, max_size=50))
+def test_decoding_undoes_encoding_for_any_text(text):
+    tokenizer = data.CharTokenizer(text)
+    assert tokenizer.decode(tokenizer.encode(text)) == text
+    assert tokenizer.vocab_size == len(set(text))
+
+
+def test_the_boundary_has_id_zero_and_letters_follow_in_order():
+    tokenizer = data.CharTokenizer(["cab"], boundary=".")
+    assert (tokenizer.characters, tokenizer.vocab_size) == (".abc", 4)
+    assert tokenizer.encode("abc") == [1, 2, 3]
+    assert tokenizer.decode(torch.tensor([3, 1, 2, 0])) == "cab."
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        (lambda t: t.encode("renée"), "'é' in 'renée' is not in the vocabulary '.abc'|'r' in 'renée'"),
+        (lambda t: t.decode([4]), "id 4 is outside the vocabulary of 4 characters"),
+        (lambda t: t.decode([-1]), "id -1 is outside"),
+        (lambda t: data.CharTokenizer([]), "at least one character"),
+        (lambda t: data.CharTokenizer(["a.b"], boundary="."), "does not occur in the texts"),
+        (lambda t: data.CharTokenizer(["ab"], boundary="<>"), "must be one character"),
+        (lambda t: data.context_windows([], t, 3), "at least one word"),
+        (lambda t: data.context_windows("abc", t, 3), "takes a list"),
+        (lambda t: data.context_windows(["abc"], t, 0), "at least 1, not 0"),
+        (lambda t: data.context_windows(["abd"], t, 1), "'d' in 'abd'"),
+        (lambda t: data.context_windows(["abc"], data.CharTokenizer("abc"), 1), "need a boundary"),
+        (lambda t: data.split(["a", "b", "a"]), "1 of 3 items are duplicates"),
+        (lambda t: data.split(["a", "b"], fractions=(0.9, 0.2)), "shares of train and dev"),
+    ],
+)
+def test_a_mistake_gets_a_sentence(mistake, message):
+    with pytest.raises(ValueError, match=message):
+        mistake(data.CharTokenizer(["cab"], boundary="."))
+
+
+@given(st.lists(st.integers(), unique=True, max_size=200), st.integers(0, 2**32))
+def test_a_split_is_a_partition_that_depends_on_the_seed_alone(items, seed):
+    before = list(items)
+    parts = data.split(items, seed)
+    assert items == before
+    assert sorted(parts.train + parts.dev + parts.test) == sorted(items)
+    assert parts == data.split(items, seed)
+    assert abs(len(parts.train) - 0.8 * len(items)) <= 1
+    assert abs(len(parts.dev) - 0.1 * len(items)) <= 1
+
+
+def test_the_split_is_the_same_in_every_python():
+    assert data.split(list("abcdefghij"), seed=42) == (list("fdcbhjge"), ["a"], ["i"])
+
+
+def test_windows_hold_the_characters_before_each_target_and_never_another_word():
+    tokenizer = data.CharTokenizer(["ab", "c"], boundary=".")
+    inputs, targets = data.context_windows(["ab", "c"], tokenizer, 2)
+    rows = [(tokenizer.decode(x), tokenizer.decode([y])) for x, y in zip(inputs, targets, strict=True)]
+    assert rows == [("..", "a"), (".a", "b"), ("ab", "."), ("..", "c"), (".c", ".")]
+    assert inputs.dtype == targets.dtype == torch.int64
+
+
+@given(st.lists(st.text("abc", max_size=7), min_size=1, max_size=8), st.integers(1, 6))
+def test_windows_equal_a_loop_over_characters(words, block_size):
+    tokenizer = data.CharTokenizer("abc", boundary=".")
+    inputs, targets = data.context_windows(words, tokenizer, block_size)
+    expected = []
+    for word in words:
+        context = [0] * block_size
+        for i in [*tokenizer.encode(word), 0]:
+            expected.append((context, i))
+            context = [*context[1:], i]
+    assert [(x, y) for x, y in zip(inputs.tolist(), targets.tolist(), strict=True)] == expected
+
+
+def test_a_wheel_style_install_finds_its_corpora_beside_the_package(tmp_path):
+    package = Path(data.__file__).parent
+    shutil.copytree(package, tmp_path / "nnhelpers", ignore=shutil.ignore_patterns("__pycache__", "corpora"))
+    (tmp_path / "nnhelpers" / "corpora").mkdir()
+    (tmp_path / "nnhelpers" / "corpora" / "names.txt").write_text("ada\n")
+    code = "from nnhelpers import data; print(data.load_names())"
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "['ada']"
+    shutil.rmtree(tmp_path / "nnhelpers" / "corpora")
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert "set NNHELPERS_DATA to a folder with names.txt" in run.stderr
+
+
+def test_the_data_tools_do_not_import_torch_until_windows_are_made():
+    code = "import sys, nnhelpers.data as d; d.split(d.load_names()); print('torch' in sys.modules)"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"

@@ -1,0 +1,194 @@
+"""Losses, their standard errors, and draws."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from nnhelpers import data, evaluation, sampling
+
+
+def table_model(logits):
+    """A window model that looks up a row of `logits` (V, V) by the last token."""
+    return lambda x: logits[x[:, -1]]
+
+
+@pytest.fixture
+def bigram():
+    return table_model(torch.randn(5, 5, generator=torch.Generator().manual_seed(0)))
+
+
+def test_nll_is_the_mean_cross_entropy_whatever_the_batch_size(bigram):
+    x, y = torch.randint(5, (103, 3)), torch.randint(5, (103,))
+    expected = F.cross_entropy(bigram(x).double(), y).item()
+    for batch_size in (1, 10, 1000):
+        assert evaluation.nll(bigram, x, y, batch_size) == pytest.approx(expected, abs=1e-12)
+
+
+def test_nll_takes_sequence_models_too():
+    weights = torch.randn(5, 5)
+    x, y = torch.randint(5, (7, 11)), torch.randint(5, (7, 11))
+    expected = F.cross_entropy(weights[x].flatten(0, 1).double(), y.flatten()).item()
+    assert evaluation.nll(lambda ids: weights[ids], x, y, 3) == pytest.approx(expected, abs=1e-6)
+    assert evaluation.token_nll(lambda ids: weights[ids], x, y).shape == (7, 11)
+
+
+def test_evaluation_happens_in_eval_mode_without_gradients_and_restores_the_mode():
+    model = torch.nn.Sequential(torch.nn.Embedding(5, 5), torch.nn.Flatten(), torch.nn.Dropout(0.5))
+    seen = []
+    model.register_forward_hook(lambda module, *_: seen.append((module.training, torch.is_grad_enabled())))
+    x, y = torch.randint(5, (9, 1)), torch.randint(5, (9,))
+    for training in (True, False):
+        model.train(training)
+        evaluation.nll(model, x, y)
+        sampling.generate(model, x, 2, block_size=1)
+        assert model.training is training
+    assert set(seen) == {(False, False)}
+
+
+def test_the_mode_is_restored_even_when_the_model_fails():
+    model = torch.nn.Linear(2, 2)
+    with pytest.raises(RuntimeError):
+        evaluation.nll(model, torch.zeros(1, 3), torch.zeros(1, dtype=torch.int64))
+    assert model.training
+
+
+def test_a_probability_of_zero_costs_infinity():
+    model = table_model(torch.tensor([[0.0, -math.inf]]))
+    assert evaluation.nll(model, torch.tensor([[0]]), torch.tensor([1])) == math.inf
+
+
+def test_word_ids_count_words_and_each_end_belongs_to_its_word():
+    assert evaluation.word_ids(torch.tensor([3, 1, 0, 0, 2, 0])).tolist() == [0, 0, 0, 1, 2, 2]
+
+
+def test_the_bootstrap_agrees_with_the_formula_for_independent_tokens():
+    losses = torch.rand(2000, generator=torch.Generator().manual_seed(1))
+    formula = losses.std().item() / math.sqrt(len(losses))
+    assert evaluation.bootstrap_se(losses) == pytest.approx(formula, rel=0.1)
+
+
+def test_tokens_that_repeat_within_a_word_are_not_counted_as_independent():
+    word_losses = torch.rand(400, generator=torch.Generator().manual_seed(2))
+    losses, groups = word_losses.repeat_interleave(9), torch.arange(400).repeat_interleave(9)
+    formula = word_losses.std().item() / math.sqrt(400)
+    assert evaluation.bootstrap_se(losses, groups) == pytest.approx(formula, rel=0.1)
+    assert evaluation.bootstrap_se(losses) < 0.5 * formula
+
+
+def test_the_bootstrap_gives_the_same_number_for_the_same_seed():
+    losses = torch.rand(50)
+    assert evaluation.bootstrap_se(losses, seed=3) == evaluation.bootstrap_se(losses, seed=3)
+
+
+def test_bits_per_byte_of_a_fair_coin_for_each_byte_is_one():
+    assert evaluation.bits_per_byte(math.log(2), n_tokens=10, n_bytes=10) == pytest.approx(1.0)
+    assert evaluation.bits_per_byte(4 * math.log(2), n_tokens=10, n_bytes=40) == pytest.approx(1.0)
+
+
+def test_the_scoreboard_lines_up_and_rounds_seconds_up_to_a_power_of_ten():
+    rows = [evaluation.Score("one", 2.5, 0.01, 729, 0.2), evaluation.Score("a longer name", 2.0, 0.1, 1_000_000, 11.0)]
+    lines = evaluation.scoreboard(rows).split("\n")
+    assert len({len(line) for line in lines}) == 1
+    assert lines[1].endswith("< 10")
+    assert lines[2].endswith("< 100")
+
+
+@settings(max_examples=200)
+@given(st.lists(st.floats(0.0, 10.0), min_size=1, max_size=8).filter(lambda p: sum(p) > 1e-6), st.integers(0, 10**6))
+def test_an_index_of_probability_zero_is_never_drawn(probabilities, seed):
+    generator = torch.Generator().manual_seed(seed)
+    index = sampling.sample_index(torch.tensor(probabilities), generator)
+    assert probabilities[int(index)] > 0
+
+
+def test_draws_follow_the_probabilities():
+    probabilities = torch.tensor([0.1, 0.0, 0.6, 0.3])
+    draws = sampling.sample_index(probabilities.expand(20_000, 4), torch.Generator().manual_seed(0))
+    shares = torch.bincount(draws, minlength=4) / 20_000
+    assert torch.allclose(shares, probabilities, atol=0.015)
+
+
+def test_draws_are_these_in_every_torch():
+    draws = sampling.sample_index(torch.ones(10, 4), torch.Generator().manual_seed(2147483647))
+    assert draws.tolist() == DRAWS
+
+
+DRAWS = [2, 2, 2, 0, 3, 0, 1, 2, 1, 1]
+
+
+@pytest.mark.parametrize("probabilities", [[0.0, 0.0], [math.nan, 1.0], [-0.5, 1.5], [math.inf, 1.0]])
+def test_what_is_no_distribution_is_refused(probabilities):
+    with pytest.raises(ValueError, match="finite, not negative and not all zero"):
+        sampling.sample_index(torch.tensor(probabilities))
+
+
+def test_generation_stops_at_the_stop_token_and_leaves_it_out():
+    cycle = table_model(torch.eye(3)[[1, 2, 0]] * 1000)  # 0 -> 1 -> 2 -> 0
+    out = sampling.generate(cycle, torch.tensor([[0], [1]]), 10, block_size=1, temperature=0.0, stop_id=0)
+    assert out == [[1, 2], [2]]
+
+
+def test_generation_sees_the_last_block_only_and_takes_sequence_models():
+    widths = []
+
+    def model(ids):
+        widths.append(ids.shape[1])
+        return torch.zeros(*ids.shape, 4)
+
+    out = sampling.generate(model, torch.zeros(1, 2, dtype=torch.int64), 5, block_size=3)
+    assert widths == [2, 3, 3, 3, 3]
+    assert len(out[0]) == 5
+
+
+def test_the_draws_of_one_row_do_not_depend_on_when_another_ends(bigram):
+    def rows(stop_id):
+        generator = torch.Generator().manual_seed(5)
+        prompt = torch.zeros(6, 1, dtype=torch.int64)
+        return sampling.generate(bigram, prompt, 12, block_size=1, generator=generator, stop_id=stop_id)
+
+    for free, stopped in zip(rows(None), rows(0), strict=True):
+        assert stopped == (free[: free.index(0)] if 0 in free else free)
+
+
+def test_a_low_temperature_is_nearly_greedy_and_a_high_one_nearly_uniform():
+    logits = torch.tensor([[0.0, 1.0, 2.0]] * 3)
+    prompt = torch.zeros(3000, 1, dtype=torch.int64)
+    generator = torch.Generator().manual_seed(0)
+    cold, hot = (
+        torch.tensor(sampling.generate(table_model(logits), prompt, 1, block_size=1, generator=generator, temperature=t))
+        for t in (0.05, 100.0)
+    )
+    assert (cold == 2).float().mean() > 0.99
+    assert (hot == 0).float().mean() == pytest.approx(1 / 3, abs=0.05)
+
+
+def test_words_are_made_of_letters_and_end():
+    tokenizer = data.CharTokenizer("ab", boundary=".")
+    model = table_model(torch.zeros(3, 3))
+    words = sampling.generate_words(model, tokenizer, 50, block_size=2, generator=torch.Generator().manual_seed(1))
+    assert len(words) == 50
+    assert set("".join(words)) == {"a", "b"}
+
+
+@pytest.mark.parametrize(
+    ("mistake", "message"),
+    [
+        (lambda m: sampling.generate(m, torch.zeros(1, 1, dtype=torch.int64), 1, block_size=1, temperature=-1.0), "temperature"),
+        (lambda m: sampling.generate(m, torch.zeros(1, 1, dtype=torch.int64), 1, block_size=1, temperature=math.nan), "nan"),
+        (lambda m: sampling.generate(m, torch.zeros(1, 1, dtype=torch.int64), 1, block_size=0), "at least 1, not 0"),
+        (lambda m: sampling.generate(m, torch.zeros(3, dtype=torch.int64), 1, block_size=1), r"shape \(B, T\)"),
+        (lambda m: evaluation.nll(m, torch.zeros(0, 1, dtype=torch.int64), torch.zeros(0, dtype=torch.int64)), "not empty"),
+        (lambda m: evaluation.nll(m, torch.zeros(2, 1, dtype=torch.int64), torch.zeros(3, dtype=torch.int64)), "equally many"),
+        (lambda m: evaluation.nll(lambda x: torch.zeros(1, 4, 5), torch.zeros(2, 1), torch.zeros(2).long()), "do not fit"),
+        (lambda m: evaluation.bootstrap_se(torch.rand(3), torch.arange(2)), "losses and groups"),
+        (lambda m: evaluation.bootstrap_se(torch.rand(3), n_resamples=1), "at least 2 resamples"),
+        (lambda m: evaluation.bits_per_byte(1.0, 0, 1), "at least one token"),
+    ],
+)
+def test_a_mistake_gets_a_sentence(mistake, message, bigram):
+    with pytest.raises(ValueError, match=message):
+        mistake(bigram)
