@@ -110,7 +110,7 @@ class Score:
 def scoreboard(rows: Sequence[Score]) -> str:
     """The rows as a text table; seconds are given as an upper bound of 10, 100, ..., which other machines share."""
     width = max(len("model"), *(len(row.model) for row in rows))
-    lines = [f"{'model':<{width}}  nats/char  ± s.e.   bits/char  parameters  seconds"]
+    lines = [f"{'model':<{width}}  nats/char  ± s.e.  bits/char  parameters  seconds"]
     for row in rows:
         bound = 10 ** max(1, math.ceil(math.log10(max(row.seconds, 1e-9))))
         lines.append(

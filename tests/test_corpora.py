@@ -13,6 +13,7 @@ import sys
 import tarfile
 import unicodedata
 import zipfile
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -78,12 +79,13 @@ def test_names_are_unique_lower_case_words():
     names = read("names.txt").splitlines()
     assert len(set(names)) == len(names)
     assert set("".join(names)) == set("abcdefghijklmnopqrstuvwxyz")
-    longest = [name for name in names if len(name) == max(map(len, names))]
+    most = max(map(len, names))
+    longest = [name for name in names if len(name) == most]
     assert longest == ["christopherjame"]
     readme_says(
         f"{len(names):,} different names",
         f"shortest names have {min(map(len, names))} letters",
-        f"`christopherjame`, has {len(longest[0])}:",
+        f"`christopherjame`, has {most}:",
         "(`{}`, `{}`, `{}`)".format(*names[:3]),
     )
 
@@ -138,7 +140,7 @@ def test_no_speech_begins_in_the_middle_of_a_sentence(speeches):
 
 def test_no_speaker_speaks_twice_in_a_row(speeches):
     speakers = [speech[0] for speech in speeches]
-    assert all(one != other for one, other in zip(speakers, speakers[1:], strict=False))
+    assert all(one != other for one, other in pairwise(speakers))
 
 
 def test_shakespeare_has_no_superfluous_spaces_or_uneven_dashes():

@@ -47,7 +47,7 @@ def test_windows_line_ends_a_byte_order_mark_and_blank_lines_do_no_harm(tmp_path
 
 def test_a_missing_data_folder_gets_a_sentence(monkeypatch, tmp_path):
     monkeypatch.setenv("NNHELPERS_DATA", str(tmp_path / "gone"))
-    with pytest.raises(FileNotFoundError, match="NNHELPERS_DATA names the folder .*which does not exist"):
+    with pytest.raises(FileNotFoundError, match=r"NNHELPERS_DATA names the folder .*which does not exist"):
         data.load_names()
 
 
@@ -83,7 +83,7 @@ def test_the_boundary_has_id_zero_and_letters_follow_in_order():
 @pytest.mark.parametrize(
     ("mistake", "message"),
     [
-        (lambda t: t.encode("renée"), "'é' in 'renée' is not in the vocabulary '.abc'|'r' in 'renée'"),
+        (lambda t: t.encode("caé"), "'é' in 'caé' is not in the vocabulary '.abc'"),
         (lambda t: t.decode([4]), "id 4 is outside the vocabulary of 4 characters"),
         (lambda t: t.decode([-1]), "id -1 is outside"),
         (lambda t: data.CharTokenizer([]), "at least one character"),
@@ -115,7 +115,7 @@ def test_a_split_is_a_partition_that_depends_on_the_seed_alone(items, seed):
 
 
 def test_the_split_is_the_same_in_every_python():
-    assert data.split(list("abcdefghij"), seed=42) == (list("fdcbhjge"), ["a"], ["i"])
+    assert data.split(list("abcdefghij"), seed=42) == (list("bjhdciaf"), ["e"], ["g"])
 
 
 def test_windows_hold_the_characters_before_each_target_and_never_another_word():
@@ -145,10 +145,14 @@ def test_a_wheel_style_install_finds_its_corpora_beside_the_package(tmp_path):
     (tmp_path / "nnhelpers" / "corpora").mkdir()
     (tmp_path / "nnhelpers" / "corpora" / "names.txt").write_text("ada\n")
     code = "from nnhelpers import data; print(data.load_names())"
-    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
     assert run.stdout.strip() == "['ada']"
     shutil.rmtree(tmp_path / "nnhelpers" / "corpora")
-    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False)
+    run = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert "set NNHELPERS_DATA to a folder with names.txt" in run.stderr
 
 
