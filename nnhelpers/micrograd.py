@@ -167,6 +167,8 @@ def _exp(x: float) -> float:
 def _power(a: float, n: float) -> float:
     if a < 0.0 and not n.is_integer():
         raise ValueError(f"{a:g} ** {n:g} is not a real number; a negative base takes whole exponents only")
+    if a == 0.0 and n < 0.0:
+        raise ZeroDivisionError(f"0 ** {n:g} divides by zero; keep the base away from 0")
     try:
         return a**n
     except OverflowError:

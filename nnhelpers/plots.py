@@ -69,11 +69,13 @@ def graph(
         style = {"arrowstyle": "-|>", "color": "0.45", "shrinkA": 24, "shrinkB": 27, "lw": 1.1}
         axes.annotate("", places[b], places[a], arrowprops={**style, "connectionstyle": f"arc3,rad={bend}"})
         if edge_labels is not None:
-            middle = (places[a] + places[b]) / 2 + (
-                0,
-                -0.55 * bend * np.hypot(*(places[b] - places[a])) + 0.1,
+            spot = (
+                places[a]
+                + 0.42 * (places[b] - places[a])
+                + (0, -0.55 * bend * np.hypot(*(places[b] - places[a])))
             )
-            axes.text(*middle, edge_labels[i], ha="center", va="center", fontsize=8.5, color=RED)
+            clear = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
+            axes.text(*spot, edge_labels[i], ha="center", va="center", fontsize=8.5, color=RED, bbox=clear)
     for i, (place, label) in enumerate(zip(places, labels, strict=True)):
         face = colors[i] if colors is not None else "#EAF3FA"
         box = {"boxstyle": "round,pad=0.35", "facecolor": face, "edgecolor": BLUE, "linewidth": 1.1}

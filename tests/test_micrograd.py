@@ -207,7 +207,7 @@ def test_a_value_as_exponent_has_the_slope_of_torch_also_at_base_zero():
         (lambda: Value(0.0).log(), ValueError, "numbers above 0"),
         (lambda: Value(-1.0).log(), ValueError, "numbers above 0"),
         (lambda: Value(1.0) / 0, ZeroDivisionError, "divided by zero"),
-        (lambda: Value(0.0) ** -1, ZeroDivisionError, "negative power"),
+        (lambda: Value(0.0) ** -1, ZeroDivisionError, "keep the base away from 0"),
         (lambda: Value("3"), TypeError, "one real number"),
         (lambda: Value(1j), TypeError, "one real number"),
         (lambda: Value(1.0) * "2", TypeError, "one real number"),

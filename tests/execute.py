@@ -1,0 +1,83 @@
+"""Run notebooks from top to bottom and store their outputs: `python tests/execute.py [NOTEBOOK ...]`.
+
+This is the only way outputs are made. A notebook is written only when all of it has run, and in one piece.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+
+ROOT = Path(__file__).resolve().parent.parent
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
+SKIPPED = "nbval-skip"  # cells that want a person: run by neither this nor the tests
+
+
+def client(notebook: NotebookNode, timeout: int = 300) -> NotebookClient:
+    """A client that runs `notebook` in a fresh kernel, in the folder of the notebooks."""
+    return NotebookClient(
+        notebook,
+        timeout=timeout,
+        kernel_name="python3",
+        record_timing=False,
+        skip_cells_with_tag=SKIPPED,
+        resources={"metadata": {"path": str(ROOT / "notebooks")}},
+    )
+
+
+def tags(cell: NotebookNode) -> list[str]:
+    return cell.metadata.get("tags", [])
+
+
+def text_of(cell: NotebookNode) -> str:
+    """All text that a cell has printed or shown."""
+    return "\n".join(
+        o.get("text", "") or o.get("data", {}).get("text/plain", "") for o in cell.get("outputs", [])
+    )
+
+
+def tidy(notebook: NotebookNode) -> None:
+    """Drop what differs from machine to machine, and leave skipped cells without outputs."""
+    notebook.metadata = {
+        "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }
+    for cell in notebook.cells:
+        cell.metadata = {"tags": tags(cell)} if tags(cell) else {}
+        if SKIPPED in tags(cell):
+            cell.outputs, cell.execution_count = [], None
+
+
+def write(notebook: NotebookNode, path: Path) -> None:
+    """Replace the file at `path` in one step."""
+    nbformat.validate(notebook)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
+    try:
+        with open(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(nbformat.writes(notebook) + "\n")
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def main(paths: list[str]) -> None:
+    for path in map(Path, paths or NOTEBOOKS):
+        started = time.perf_counter()
+        notebook = nbformat.read(path, as_version=4)
+        client(notebook).execute()
+        tidy(notebook)
+        write(notebook, path)
+        print(f"{path.name}: {time.perf_counter() - started:.1f} s")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
