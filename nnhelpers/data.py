@@ -6,6 +6,8 @@ Each loader also takes an explicit path. Nothing is ever downloaded.
 
 from __future__ import annotations
 
+import base64
+import json
 import os
 import random
 import warnings
@@ -82,6 +84,34 @@ def load_shakespeare(path: str | os.PathLike[str] | None = None) -> str:
     if not text:
         raise ValueError(f"{Path(path).name} is empty; it should hold plain text")
     return text
+
+
+def load_udhr(path: str | os.PathLike[str] | None = None) -> dict[str, dict]:
+    """The Universal Declaration of Human Rights by language code: name, script, direction and its 30 articles."""
+    path = data_folder() / "udhr.json" if path is None else Path(path)
+    try:
+        return json.loads(read_text(path))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path.name} is not JSON: {error}; make it again with data/build.py") from None
+
+
+def load_ranks(name: str | os.PathLike[str]) -> dict[bytes, int]:
+    """A byte-pair vocabulary in tiktoken's format: "gpt2", "cl100k_base" or a path; token bytes to rank."""
+    path = data_folder() / f"{name}.tiktoken" if name in ("gpt2", "cl100k_base") else Path(name)
+    ranks: dict[bytes, int] = {}
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
+        try:
+            token, rank = line.split()
+            ranks[base64.b64decode(token, validate=True)] = int(rank)
+        except ValueError:
+            raise ValueError(
+                f"{path.name}, line {number}: expected a token in base64, a space and its rank, got {line[:40]!r}"
+            ) from None
+    if sorted(ranks.values()) != list(range(len(ranks))) or not ranks:
+        raise ValueError(
+            f"{path.name}: the ranks are not 0, 1, 2, … without gaps; the file is cut short or damaged"
+        )
+    return ranks
 
 
 class CharTokenizer:

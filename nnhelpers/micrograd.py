@@ -11,7 +11,7 @@ import math
 import random
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
-from operator import attrgetter
+from operator import attrgetter, mul
 
 Number = float | int
 _data = attrgetter("data")
@@ -34,7 +34,7 @@ class Value:
         op: str = "",
         label: str = "",
     ):
-        self.data = data if type(data) is float else _real(data)
+        self.data = data if type(data) is float else _real(data)  # the test here saves a call
         self.grad = 0.0
         self.parents = (
             parents  # a tuple: with a set, a + a would lose a parent and sums would change their order
@@ -148,6 +148,8 @@ def _clear_and_count_uses(root: Value) -> dict[Value, int]:
 
 
 def _real(number: object) -> float:
+    if type(number) is float:
+        return number
     if isinstance(number, Real) or getattr(number, "shape", None) == ():  # a 0-dimensional tensor or array
         return float(number)
     raise TypeError(f"a Value holds one real number, not {number!r} ({type(number).__name__})")
@@ -194,17 +196,17 @@ def dot(weights: Sequence[Value], inputs: Sequence[Value | Number], bias: Value)
 
     `weights` and `inputs` have the same length n. Inputs that are plain numbers get no gradient.
     """
+    if len(weights) != len(inputs):
+        raise ValueError(
+            f"{len(weights)} weights do not fit {len(inputs)} inputs; give one weight for each input"
+        )
     w = tuple(map(_data, weights))
-    if any(isinstance(x, Value) for x in inputs):
-        inputs = tuple(x if isinstance(x, Value) else Value(x) for x in inputs)
+    if Value in set(map(type, inputs)):
+        inputs = tuple(map(_value, inputs))
         x = tuple(map(_data, inputs))
-        return Value(_weighted_sum(w, x, bias), (*weights, *inputs, bias), (*x, *w, 1.0), "dot")
+        return Value(sum(map(mul, w, x), bias.data), (*weights, *inputs, bias), (*x, *w, 1.0), "dot")
     x = tuple(map(_real, inputs))
-    return Value(_weighted_sum(w, x, bias), (*weights, bias), (*x, 1.0), "dot")
-
-
-def _weighted_sum(w: tuple[float, ...], x: tuple[float, ...], bias: Value) -> float:
-    return sum((a * b for a, b in zip(w, x, strict=True)), bias.data)
+    return Value(sum(map(mul, w, x), bias.data), (*weights, bias), (*x, 1.0), "dot")
 
 
 class Neuron:

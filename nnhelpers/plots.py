@@ -113,7 +113,7 @@ def heatmap(
         for (i, j), value in np.ndenumerate(values):
             color = "white" if dark[i, j] else "0.25"
             text = f"{rows[i]}{columns[j]}\n{value:.0f}"
-            axes.text(j, i, text, ha="center", va="center", fontsize=6, color=color)
+            axes.text(j, i, text, ha="center", va="center", fontsize=6, color=color, in_layout=False)
     axes.set(title=title, ylabel=labels[0], xlabel=labels[1])
     figure.colorbar(image, label=labels[2], shrink=0.8)
     return figure

@@ -66,6 +66,40 @@ def test_a_missing_file_an_empty_file_and_a_file_that_is_not_utf8_get_a_sentence
         data.load_shakespeare(path)
 
 
+def test_the_declaration_has_the_same_articles_in_every_language():
+    languages = data.load_udhr()
+    assert {len(language["articles"]) for language in languages.values()} == {30}
+    assert languages["eng"]["articles"][0].startswith("All human beings are born free and equal")
+
+
+def test_the_vocabularies_have_the_ranks_of_tiktoken():
+    gpt2 = data.load_ranks("gpt2")
+    assert (len(gpt2), gpt2[b"Hello"], gpt2[b" world"]) == (50_256, 15_496, 995)
+    cl100k = data.load_ranks("cl100k_base")
+    assert (len(cl100k), cl100k[b"hello"]) == (100_256, 15_339)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("IQ== 0\nIg== 2\n", "cut short or damaged"),
+        ("IQ== 0\nIg==\n", "line 2: expected a token in base64"),
+        ("IQ== 0\n!!! 1\n", "line 2: expected a token in base64"),
+        ("", "cut short or damaged"),
+    ],
+)
+def test_a_damaged_vocabulary_gets_a_sentence(tmp_path, text, message):
+    (tmp_path / "v.tiktoken").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        data.load_ranks(tmp_path / "v.tiktoken")
+
+
+def test_a_damaged_declaration_gets_a_sentence(tmp_path):
+    (tmp_path / "udhr.json").write_text('{"eng": ')
+    with pytest.raises(ValueError, match="is not JSON"):
+        data.load_udhr(tmp_path / "udhr.json")
+
+
 @given(st.text(min_size=1, max_size=50))
 def test_decoding_undoes_encoding_for_any_text(text):
     tokenizer = data.CharTokenizer(text)

@@ -216,6 +216,7 @@ def test_a_value_as_exponent_has_the_slope_of_torch_also_at_base_zero():
         (lambda: Neuron(0), ValueError, "at least one input"),
         (lambda: Neuron(2, "gelu"), ValueError, "unknown activation"),
         (lambda: MLP(2, [1])([1.0]), ValueError, "takes 2 inputs, got 1"),
+        (lambda: mg.dot([Value(1.0)], [1.0, 2.0], Value(0.0)), ValueError, "1 weights do not fit 2 inputs"),
         (lambda: mg.gradient_check(lambda: Value(1.0)), ValueError, "at least one input"),
     ],
 )

@@ -1,0 +1,178 @@
+"""What is promised of every notebook, beyond its outputs, which nbval compares."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+from execute import NOTEBOOKS, SKIPPED, client, tags, text_of
+from wrong_answers import WRONG
+
+notebooks = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=4)
+
+
+def code_cells(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "code"]
+
+
+def prose(notebook):
+    return [cell for cell in notebook.cells if cell.cell_type == "markdown"]
+
+
+# Hygiene
+
+
+@notebooks
+def test_outputs_are_those_of_one_run_from_top_to_bottom(path):
+    notebook = read(path)
+    nbformat.validate(notebook)
+    run = [cell for cell in code_cells(notebook) if SKIPPED not in tags(cell)]
+    assert [cell.execution_count for cell in run] == list(range(1, len(run) + 1))
+    for cell in code_cells(notebook):
+        if SKIPPED in tags(cell):
+            assert cell.execution_count is None
+            assert not cell.outputs
+
+
+@notebooks
+def test_outputs_hold_no_stderr_no_error_no_svg_no_widget_and_no_address(path):
+    notebook = read(path)
+    assert "widgets" not in notebook.metadata
+    for cell in code_cells(notebook):
+        for output in cell.outputs:
+            assert output.get("name") != "stderr", cell.source
+            assert output.output_type != "error" or "raises-exception" in tags(cell), cell.source
+            kinds = set(output.get("data", {}))
+            assert not kinds & {"image/svg+xml", "application/vnd.jupyter.widget-view+json"}, cell.source
+        assert not re.search(r"0x[0-9a-f]{6,}|/home/|/tmp/|C:\\", text_of(cell)), cell.source
+
+
+@notebooks
+def test_every_exception_that_is_meant_is_there(path):
+    for cell in code_cells(read(path)):
+        if "raises-exception" in tags(cell):
+            assert any(output.output_type == "error" for output in cell.outputs), cell.source
+
+
+@notebooks
+def test_cells_can_be_copied_because_they_are_short(path):
+    for cell in code_cells(read(path)):
+        assert cell.source.count("\n") <= 40, cell.source
+    assert sum("standalone" in tags(cell) for cell in code_cells(read(path))) >= 4
+
+
+@notebooks
+def test_numbers_in_the_prose_stand_in_an_output(path):
+    """A number with three decimals or more is a measurement: some cell prints it, perhaps with more digits."""
+    notebook = read(path)
+    outputs = "\n".join(text_of(cell) for cell in code_cells(notebook))
+    printed = {number.lstrip("-−") for number in re.findall(r"[-−]?\d+\.\d+", outputs)}
+    for cell in prose(notebook):
+        text = re.sub(r"```.*?```|`[^`]*`", "", cell.source, flags=re.S)
+        for number in re.findall(r"(?<![\d.,])\d+\.\d{3,}(?![\d.])", text):
+            assert any(_rounds_to(p, number) for p in printed), f"{number} is printed nowhere: {text[:300]}"
+
+
+def _rounds_to(printed: str, number: str) -> bool:
+    decimals = len(number.split(".")[1])
+    return (
+        len(printed.split(".")[1]) >= decimals
+        and abs(float(printed) - float(number)) <= 0.500001 * 10**-decimals
+    )
+
+
+@notebooks
+def test_links_and_references_to_modules_hold(path):
+    root = path.parent.parent
+    for cell in prose(read(path)):
+        for module in re.findall(r"`(nnhelpers[.\w]*|[a-z]+\.[a-z_]+)`", cell.source):
+            name = module.removeprefix("nnhelpers.").split(".")[0]
+            if (root / "nnhelpers" / f"{name}.py").exists() and "." in module.removeprefix("nnhelpers."):
+                attribute = module.removeprefix("nnhelpers.").split(".")[1]
+                assert attribute in (root / "nnhelpers" / f"{name}.py").read_text(), module
+        for file in re.findall(r"`((?:data|tests|notebooks)/[^`]+)`", cell.source):
+            assert (root / file).exists(), file
+
+
+# Standalone cells
+
+
+STANDALONE = [
+    pytest.param(path, i, id=f"{path.stem}-{i}")
+    for path in NOTEBOOKS
+    for i, cell in enumerate(code_cells(read(path)))
+    if "standalone" in tags(cell)
+]
+
+
+@pytest.mark.parametrize(("path", "index"), STANDALONE)
+def test_a_standalone_cell_runs_after_the_first_import_cell_alone(path, index):
+    notebook = read(path)
+    cells = code_cells(notebook)
+    notebook.cells = [cells[0], cells[index]]
+    client(notebook).execute()
+    assert not any(o.get("name") == "stderr" for cell in notebook.cells for o in cell.outputs)
+    assert text_of(notebook.cells[1]) == text_of(cells[index])
+
+
+# Exercises
+
+
+def exercises(notebook) -> dict[str, int]:
+    """Each stub's title, its first line, and its place."""
+    return {
+        cell.source.split("\n")[0]: i for i, cell in enumerate(notebook.cells) if "exercise" in tags(cell)
+    }
+
+
+def solutions(notebook) -> dict[str, str]:
+    blocks = [
+        block for cell in prose(notebook) for block in re.findall(r"```python\n(.*?)```", cell.source, re.S)
+    ]
+    return {block.split("\n")[0]: block for block in blocks if block.startswith("# Exercise")}
+
+
+def verdicts(cell) -> list[str]:
+    lines = [line for line in text_of(cell).split("\n") if line[:1] in "…✓✗" and line]
+    assert lines, f"this check printed no verdict: {cell.source}"
+    return [line[0] for line in lines]
+
+
+@notebooks
+def test_exercises_have_stubs_checks_and_folded_solutions(path):
+    notebook = read(path)
+    assert len(exercises(notebook)) >= 5
+    assert exercises(notebook).keys() == solutions(notebook).keys()
+    for place in exercises(notebook).values():
+        assert set(verdicts(notebook.cells[place + 1])) == {"…"}
+    folded = "\n".join(cell.source for cell in prose(notebook))
+    assert folded.count("<details>") == folded.count("</details>") == len(exercises(notebook))
+
+
+@notebooks
+def test_solutions_pass_and_the_usual_wrong_answers_are_refused(path):
+    """The solutions take the place of the stubs and the notebook runs; then each wrong answer, in the same kernel."""
+    notebook = read(path)
+    answers = solutions(notebook)
+    for title, place in exercises(notebook).items():
+        notebook.cells[place].source = answers[title]
+    runner = client(notebook)
+    with runner.setup_kernel():
+        for i, cell in enumerate(notebook.cells):
+            if cell.cell_type == "code" and SKIPPED not in tags(cell):
+                runner.execute_cell(cell, i)
+        for place in exercises(notebook).values():
+            assert set(verdicts(notebook.cells[place + 1])) == {"✓"}, text_of(notebook.cells[place + 1])
+        assert WRONG[path.stem].keys() == exercises(notebook).keys()
+        for title, place in exercises(notebook).items():
+            for wrong in WRONG[path.stem][title]:
+                notebook.cells[place].source = wrong
+                runner.execute_cell(notebook.cells[place], place)
+                runner.execute_cell(notebook.cells[place + 1], place + 1)
+                assert "✗" in verdicts(notebook.cells[place + 1]), f"{title} accepts:\n{wrong}"

@@ -1,0 +1,171 @@
+"""The three lists of requirements agree, the commands do what the README says, and a wheel carries its data."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tomllib
+import venv
+from pathlib import Path
+
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).resolve().parent.parent
+CONDA_NAMES = {"pytorch": "torch"}
+
+
+def project() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def ranges() -> dict[str, Requirement]:
+    """Every direct requirement of pyproject.toml, extras included, by canonical name."""
+    lines = project()["dependencies"] + sum(project()["optional-dependencies"].values(), [])
+    return {canonicalize_name(r.name): r for r in map(Requirement, lines)}
+
+
+def pins() -> dict[str, str]:
+    lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if line and line[0] != "#"]
+    assert all(re.fullmatch(r"[\w.-]+==[\w.]+", line) for line in lines), "every version is pinned"
+    return {canonicalize_name(name): version for name, version in (line.split("==") for line in lines)}
+
+
+def test_every_requirement_is_pinned_to_a_version_within_its_range():
+    for name, requirement in ranges().items():
+        assert requirement.specifier.contains(pins()[name]), name
+
+
+def test_the_pins_are_sorted_and_the_direct_ones_stand_first():
+    names = list(pins())
+    direct = sorted(ranges())
+    assert names[: len(direct)] == direct
+    assert names[len(direct) :] == sorted(names[len(direct) :])
+
+
+def test_the_installed_versions_are_the_pinned_ones():
+    listing = subprocess.run(
+        [sys.executable, "-m", "pip", "list", "--format=freeze"], capture_output=True, text=True, check=True
+    )
+    installed = dict(line.split("==") for line in listing.stdout.splitlines() if "==" in line)
+    installed = {canonicalize_name(name): version.split("+")[0] for name, version in installed.items()}
+    if "CONDA_PREFIX" in os.environ:
+        pytest.skip("a conda environment follows the ranges, not the pins")
+    assert {name: installed.get(name) for name in pins()} == pins()
+
+
+def test_the_conda_environment_asks_for_the_same_ranges():
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert environment["channels"] == ["conda-forge"]
+    conda = [entry for entry in environment["dependencies"] if isinstance(entry, str)]
+    (pip,) = (entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
+    assert "-e ." in pip
+    listed = [Requirement(entry) for entry in [*conda, *pip] if entry not in ("pip", "-e .")]
+    listed = {CONDA_NAMES.get(r.name, canonicalize_name(r.name)): str(r.specifier) for r in listed}
+    assert listed.pop("python") == project()["requires-python"]
+    assert listed == {name: str(requirement.specifier) for name, requirement in ranges().items()}
+
+
+def test_ci_calls_the_test_command_of_the_readme():
+    readme = (ROOT / "README.md").read_text()
+    for command in ("make lab", "make test"):
+        assert f"\n    {command}\n" in readme
+    assert "\nmake test\n" in (ROOT / ".ci" / "run").read_text()
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "ci.yml").read_text())
+    assert workflow["jobs"]["test"]["steps"][-1]["run"] == "make test"
+
+
+def test_make_knows_every_command_that_the_readme_names():
+    readme, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
+    commands = set(re.findall(r"\bmake ([a-z]+)\b", readme))
+    assert {"lab", "test", "execute"} <= commands
+    for command in commands:
+        assert re.search(rf"^{command}:", makefile, re.M), command
+
+
+def test_every_path_that_the_readme_names_exists():
+    readme = (ROOT / "README.md").read_text()
+    paths = re.findall(r"\]\(([^)#:]+)\)", readme)
+    assert paths
+    for path in paths:
+        assert (ROOT / path).exists(), path
+
+
+def test_python_too_old_gets_a_sentence(tmp_path):
+    old = tmp_path / "python-old"
+    old.write_text(
+        "#!/bin/sh\nexec \"$REAL\" -c \"import sys; sys.version_info = (3, 9); sys.version = '3.9.1 x'; exec('$2')\"\n"
+    )
+    old.chmod(0o755)
+    for name in ("Makefile", "requirements.txt", "pyproject.toml"):
+        (tmp_path / name).write_text((ROOT / name).read_text())
+    run = subprocess.run(
+        ["make", "-C", str(tmp_path), ".venv/ready", f"PYTHON={old}"],
+        env={**os.environ, "REAL": sys.executable},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode != 0
+    assert "Python 3.11 or newer is needed" in run.stdout + run.stderr
+    assert not (tmp_path / ".venv").exists()
+
+
+def test_no_module_of_the_package_is_long_and_all_is_small():
+    lengths = {path.name: path.read_text().count("\n") for path in (ROOT / "nnhelpers").glob("*.py")}
+    assert max(lengths.values()) <= 350, lengths
+    assert sum(lengths.values()) <= 3000
+
+
+def test_importing_the_package_loads_neither_torch_nor_matplotlib():
+    code = "import sys, nnhelpers; print([m for m in ('torch', 'matplotlib', 'numpy') if m in sys.modules])"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "[]"
+
+
+def test_tools_do_not_import_models_and_models_do_not_import_each_other():
+    models = {"micrograd", "ngram", "mlp", "backprop", "wavenet", "gpt", "bpe"}
+    for path in (ROOT / "nnhelpers").glob("*.py"):
+        imported = set(
+            re.findall(r"^\s*from \.(\w+) import|^\s*from nnhelpers\.(\w+)", path.read_text(), re.M)
+        )
+        names = {name for pair in imported for name in pair if name}
+        names |= set(re.findall(r"^\s*from \. import (\w+)", path.read_text(), re.M))
+        if path.stem not in ("train", "interop"):
+            assert not names & models, path.name
+
+
+def test_a_wheel_holds_the_corpora_and_works_outside_the_checkout(tmp_path):
+    """`pip install .` into an empty environment, without the dependencies that its data does not need."""
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "wheel",
+            "--quiet",
+            "--no-deps",
+            "--wheel-dir",
+            str(tmp_path),
+            str(ROOT),
+        ],
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    (wheel,) = tmp_path.glob("nnhelpers-*.whl")
+    venv.create(tmp_path / "venv", with_pip=False)
+    site = next(
+        (tmp_path / "venv").glob("lib/python*/site-packages"), tmp_path / "venv" / "Lib" / "site-packages"
+    )
+    subprocess.run([sys.executable, "-m", "zipfile", "-e", str(wheel), str(site)], check=True)
+    code = "from nnhelpers import data; print(data.data_folder().name, len(data.load_names()), len(data.load_ranks('gpt2')))"
+    python = tmp_path / "venv" / "bin" / "python"
+    out = subprocess.run(
+        [str(python), "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
+    )
+    assert out.stdout.split() == ["corpora", "30294", "50256"]
