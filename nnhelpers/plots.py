@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -25,6 +26,16 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, BLACK = COLORS = (
 
 def use_style() -> None:
     """The look of every figure in the course: size in inches, fonts, colours; white also under a dark theme."""
+    if (
+        "matplotlib_inline" in sys.modules
+    ):  # in a notebook: PNG, and the figure's own layout instead of a second one
+        sys.modules["matplotlib_inline"].backend_inline.set_matplotlib_formats("png", bbox_inches=None)
+    if (
+        "IPython" in sys.modules
+    ):  # in a notebook the figures' own layout is enough: do not draw them twice to crop
+        from matplotlib_inline.config import InlineBackend
+
+        InlineBackend.instance().print_figure_kwargs = {"bbox_inches": None}
     plt.rcParams.update(
         {
             "figure.figsize": (7.0, 3.8),

@@ -25,8 +25,9 @@ def project() -> dict:
 
 def ranges() -> dict[str, Requirement]:
     """Every direct requirement of pyproject.toml, extras included, by canonical name."""
-    lines = project()["dependencies"] + sum(project()["optional-dependencies"].values(), [])
-    return {canonicalize_name(r.name): r for r in map(Requirement, lines)}
+    groups = [project()["dependencies"], *project()["optional-dependencies"].values()]
+    requirements = [Requirement(line) for group in groups for line in group]
+    return {canonicalize_name(requirement.name): requirement for requirement in requirements}
 
 
 def pins() -> dict[str, str]:
@@ -163,7 +164,10 @@ def test_a_wheel_holds_the_corpora_and_works_outside_the_checkout(tmp_path):
         (tmp_path / "venv").glob("lib/python*/site-packages"), tmp_path / "venv" / "Lib" / "site-packages"
     )
     subprocess.run([sys.executable, "-m", "zipfile", "-e", str(wheel), str(site)], check=True)
-    code = "from nnhelpers import data; print(data.data_folder().name, len(data.load_names()), len(data.load_ranks('gpt2')))"
+    code = (
+        "from nnhelpers import data; "
+        "print(data.data_folder().name, len(data.load_names()), len(data.load_ranks('gpt2')))"
+    )
     python = tmp_path / "venv" / "bin" / "python"
     out = subprocess.run(
         [str(python), "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
