@@ -27,12 +27,8 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, BLACK = COLORS = (
 def use_style() -> None:
     """The look of every figure in the course: size in inches, fonts, colours; white also under a dark theme."""
     if (
-        "matplotlib_inline" in sys.modules
-    ):  # in a notebook: PNG, and the figure's own layout instead of a second one
-        sys.modules["matplotlib_inline"].backend_inline.set_matplotlib_formats("png", bbox_inches=None)
-    if (
         "IPython" in sys.modules
-    ):  # in a notebook the figures' own layout is enough: do not draw them twice to crop
+    ):  # in a notebook: the layout leaves nothing to crop, so do not draw twice for it
         from matplotlib_inline.config import InlineBackend
 
         InlineBackend.instance().print_figure_kwargs = {"bbox_inches": None}
@@ -42,6 +38,8 @@ def use_style() -> None:
             "figure.dpi": 100,
             "figure.facecolor": "white",
             "figure.constrained_layout.use": True,
+            "figure.constrained_layout.h_pad": 0.08,
+            "figure.constrained_layout.w_pad": 0.08,
             "axes.prop_cycle": plt.cycler(color=COLORS[:6]),
             "axes.spines.top": False,
             "axes.spines.right": False,
@@ -112,7 +110,7 @@ def heatmap(
     """
     values = np.asarray(values)
     size = (
-        (0.42 * len(columns) + 2.0, 0.42 * len(rows) + 1.2) if annotate else (0.22 * len(columns) + 2.4,) * 2
+        (0.42 * len(columns) + 2.0, 0.42 * len(rows) + 0.7) if annotate else (0.22 * len(columns) + 2.4,) * 2
     )
     figure, axes = plt.subplots(figsize=size)
     image = axes.imshow(values, cmap="Blues" if annotate else None)
