@@ -82,9 +82,10 @@ def same(got: Any, expected: Any, tolerance: float = 1e-6) -> bool:
     if isinstance(expected, bool) or isinstance(got, bool):
         return got is expected
     if isinstance(expected, int | float) and isinstance(got, int | float):
-        if math.isnan(expected) or math.isnan(got):
-            return math.isnan(expected) and math.isnan(got)
-        return got == expected or abs(got - expected) <= tolerance * max(1.0, abs(expected))
+        if math.isnan(expected):
+            return math.isnan(got)
+        close = math.isfinite(expected) and abs(got - expected) <= tolerance * max(1.0, abs(expected))
+        return got == expected or close
     return type(got) is type(expected) and got == expected
 
 
