@@ -170,6 +170,10 @@ def split(items: Sequence[Item], seed: int = 42, fractions: tuple[float, float] 
     The permutation depends on the seed and the number of items alone, and `items` stays as it was. An item that
     occurs twice raises `ValueError`, because it could land on both sides.
     """
+    if len(fractions) != 2:
+        raise ValueError(
+            f"fractions are two, the shares of train and dev, and the rest is test; got {fractions}"
+        )
     if len(set(items)) < len(items):
         raise ValueError(
             f"{len(items) - len(set(items)):,} of {len(items):,} items are duplicates and could land in train and "
@@ -201,6 +205,10 @@ def context_windows(words: Sequence[str], tokenizer: CharTokenizer, block_size: 
         raise ValueError(f"context_windows takes a list of at least one word, got {words!r}")
     if tokenizer.boundary is None:
         raise ValueError('words need a boundary: build the tokenizer with CharTokenizer(words, boundary=".")')
+    if marked := [word for word in words if tokenizer.boundary in word]:
+        raise ValueError(
+            f"{marked[0]!r} holds the boundary {tokenizer.boundary!r}, which marks where a word ends"
+        )
     stream, is_target = [], []
     for word in words:
         ids = tokenizer.encode(word)

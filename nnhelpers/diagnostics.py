@@ -11,6 +11,8 @@ def layered_layout(n_nodes: int, edges: Sequence[tuple[int, int]]) -> list[tuple
     Every edge points to a later column, a node without predecessors stands just before its first user, and no two
     nodes share a place. Within a column nodes are sorted by the mean row of their neighbours (Sugiyama et al. 1981).
     """
+    if any(not 0 <= node < n_nodes for edge in edges for node in edge):
+        raise ValueError(f"edges join nodes 0..{n_nodes - 1}, got {list(edges)}")
     columns = _columns(n_nodes, edges)
     members: dict[int, list[int]] = {}
     for node, column in enumerate(columns):

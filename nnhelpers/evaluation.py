@@ -23,25 +23,34 @@ def token_nll(
     """-ln p of every target, in nats, float64, in the shape of `targets`: (N,) or (B, T).
 
     `model` maps inputs (N, block) to logits (N, V), or (B, T) to (B, T, V). It runs in eval mode and without
-    gradients; its mode is restored.
+    gradients, on about `batch_size` targets at a time; its mode is restored.
     """
-    if len(inputs) != len(targets) or not len(targets):
+    inputs, targets = torch.as_tensor(inputs), torch.as_tensor(targets)
+    if len(inputs) != len(targets) or not targets.numel():
         raise ValueError(
             f"inputs and targets must be equally many and not empty: {len(inputs)} and {len(targets)}"
         )
+    n_rows = max(1, batch_size // targets[0].numel())
     losses = []
     with evaluating(model):
-        for x, y in zip(inputs.split(batch_size), targets.split(batch_size), strict=True):
-            logits = model(x)
-            if logits.shape[:-1] != y.shape:
-                raise ValueError(
-                    f"logits of shape {tuple(logits.shape)} do not fit targets of shape {tuple(y.shape)}: "
-                    "a model returns one row of logits for each target"
-                )
-            losses.append(
-                F.cross_entropy(logits.double().flatten(0, -2), y.flatten(), reduction="none").view_as(y)
-            )
+        for x, y in zip(inputs.split(n_rows), targets.split(n_rows), strict=True):
+            losses.append(_cross_entropies(model(x), y))
     return torch.cat(losses)
+
+
+def _cross_entropies(logits: Tensor, targets: Tensor) -> Tensor:
+    if not isinstance(logits, Tensor) or logits.shape[:-1] != targets.shape:
+        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(
+            f"logits of shape {shape} do not fit targets of shape {tuple(targets.shape)}: "
+            "a model returns a tensor with one row of logits for each target"
+        )
+    if not (0 <= int(targets.min()) and int(targets.max()) < logits.shape[-1]):
+        raise ValueError(
+            f"targets must lie in 0..{logits.shape[-1] - 1}, one for each logit; got {targets.min()}..{targets.max()}"
+        )
+    flat = F.cross_entropy(logits.double().flatten(0, -2), targets.flatten().long(), reduction="none")
+    return flat.view_as(targets)
 
 
 def nll(model: Callable[[Tensor], Tensor], inputs: Tensor, targets: Tensor, batch_size: int = 8192) -> float:
@@ -51,6 +60,10 @@ def nll(model: Callable[[Tensor], Tensor], inputs: Tensor, targets: Tensor, batc
 
 def word_ids(targets: Tensor, stop_id: int = 0) -> Tensor:
     """Which word each target (N,) belongs to, counted from 0, when every word ends in `stop_id`."""
+    if targets.ndim != 1:
+        raise ValueError(
+            f"word_ids takes targets (N,) that follow each other, got shape {tuple(targets.shape)}"
+        )
     ends = (targets == stop_id).long()
     return ends.cumsum(0) - ends
 
@@ -61,14 +74,17 @@ def bootstrap_se(
     """The standard error of the mean of `losses` (N,), by resampling (Efron 1979).
 
     The tokens of one word are not independent, so whole words are drawn: `groups` (N,) says which word each
-    token belongs to (`word_ids`). Without groups each token is drawn on its own.
+    token belongs to (`word_ids`). Without groups each token is drawn on its own, or each row of losses (B, T).
     """
-    losses = losses.double()
-    groups = torch.arange(len(losses)) if groups is None else groups
-    if losses.ndim != 1 or groups.shape != losses.shape or not len(losses):
-        raise ValueError(f"losses and groups are (N,), got {tuple(losses.shape)} and {tuple(groups.shape)}")
-    if n_resamples < 2:
-        raise ValueError(f"a standard error needs at least 2 resamples, got {n_resamples}")
+    if groups is None:
+        groups = torch.arange(len(losses)).view(-1, *[1] * (losses.ndim - 1)).expand(losses.shape)
+    if groups.shape != losses.shape:
+        raise ValueError(
+            f"losses and groups have one shape, got {tuple(losses.shape)} and {tuple(groups.shape)}"
+        )
+    if n_resamples < 2 or len(groups.unique()) < 2:
+        raise ValueError("a standard error needs at least 2 resamples and at least 2 words")
+    losses, groups = losses.double().flatten(), groups.flatten()
     _, groups = groups.unique(return_inverse=True)
     counts = torch.bincount(groups).double()  # (G,)
     sums = torch.zeros_like(counts).index_add_(0, groups, losses)  # (G,)
@@ -101,7 +117,7 @@ class Score:
     def of(
         cls, name: str, model: Callable, inputs: Tensor, targets: Tensor, seconds: float, n_parameters: int
     ):
-        """Evaluate a model of words on windows (N, block) and targets (N,)."""
+        """Evaluate a model of words, each ended by token 0, on windows (N, block) and targets (N,)."""
         losses = token_nll(model, inputs, targets)
         error = bootstrap_se(losses, word_ids(targets))
         return cls(name, losses.mean().item(), error, n_parameters, seconds)
@@ -109,10 +125,12 @@ class Score:
 
 def scoreboard(rows: Sequence[Score]) -> str:
     """The rows as a text table; seconds are given as an upper bound of 10, 100, ..., which other machines share."""
-    width = max(len("model"), *(len(row.model) for row in rows))
+    width = max([len("model"), *(len(row.model) for row in rows)])
     lines = [f"{'model':<{width}}  nats/char  ± s.e.  bits/char  parameters  seconds"]
     for row in rows:
-        bound = 10 ** max(1, math.ceil(math.log10(max(row.seconds, 1e-9))))
+        bound = 10
+        while bound <= row.seconds:
+            bound *= 10
         lines.append(
             f"{row.model:<{width}}  {row.nats:9.4f}  {row.standard_error:6.4f}  "
             f"{row.nats / math.log(2):9.4f}  {row.n_parameters:10,}  {f'< {bound}':>7}"

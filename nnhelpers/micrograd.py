@@ -14,6 +14,7 @@ from numbers import Real
 from operator import attrgetter, mul
 
 Number = float | int
+Rng = random.Random | None
 _data = attrgetter("data")
 
 
@@ -24,6 +25,7 @@ class Value:
     undefined operation (`log` of -1, a negative base with a fractional exponent) raises `ValueError`.
     """
 
+    __array_ufunc__ = None  # numpy numbers leave the arithmetic to Value
     __slots__ = ("data", "grad", "label", "local_grads", "op", "parents")
 
     def __init__(
@@ -34,6 +36,10 @@ class Value:
         op: str = "",
         label: str = "",
     ):
+        if len(parents) != len(local_grads):
+            raise ValueError(
+                f"{len(parents)} parents and {len(local_grads)} local derivatives: give one for each"
+            )
         self.data = data if type(data) is float else _real(data)  # the test here saves a call
         self.grad = 0.0
         self.parents = (
@@ -42,6 +48,9 @@ class Value:
         self.local_grads = local_grads  # d self / d parent, one for each parent
         self.op = op
         self.label = label
+
+    def __bool__(self) -> bool:
+        raise TypeError("a Value is neither true nor false; compare its .data")
 
     def __repr__(self) -> str:
         return f"Value(data={self.data:.4g}, grad={self.grad:.4g})"
@@ -115,8 +124,7 @@ class Value:
     def backward(self) -> None:
         """Add d self / d leaf to the `.grad` of every leaf below; set the `.grad` of the nodes in between.
 
-        Leaves accumulate over calls, as in torch, until they are set to zero. Nothing recurses, so depth is
-        limited by memory alone.
+        Leaves accumulate over calls, as in torch, until they are set to zero. Nothing recurses: depth is no limit.
         """
         uses = _clear_and_count_uses(self)
         self.grad = 1.0 if self.parents else self.grad + 1.0
@@ -191,15 +199,11 @@ def _power_log_slope(a: float, n: float) -> float:
     return _power(a, n) * math.log(a) if a else 0.0
 
 
-def dot(weights: Sequence[Value], inputs: Sequence[Value | Number], bias: Value) -> Value:
-    """The weighted sum `w1 x1 + ... + wn xn + b` as one node instead of 2n: same value, same gradients.
-
-    `weights` and `inputs` have the same length n. Inputs that are plain numbers get no gradient.
-    """
+def dot(weights: Sequence[Value], inputs: Sequence[Value | Number], bias: Value | Number) -> Value:
+    """`w1 x1 + ... + wn xn + b` as one node instead of 2n; inputs that are plain numbers get no gradient."""
     if len(weights) != len(inputs):
-        raise ValueError(
-            f"{len(weights)} weights do not fit {len(inputs)} inputs; give one weight for each input"
-        )
+        raise ValueError(f"{len(weights)} weights do not fit {len(inputs)} inputs; give one for each")
+    bias = _value(bias)
     w = tuple(map(_data, weights))
     if Value in set(map(type, inputs)):
         inputs = tuple(map(_value, inputs))
@@ -209,17 +213,21 @@ def dot(weights: Sequence[Value], inputs: Sequence[Value | Number], bias: Value)
     return Value(sum(map(mul, w, x), bias.data), (*weights, bias), (*x, 1.0), "dot")
 
 
+def _check_activation(activation: str) -> None:
+    if activation not in ("", "relu", "tanh", "sigmoid"):
+        raise ValueError(f"unknown activation {activation!r}; use 'relu', 'tanh', 'sigmoid' or ''")
+
+
 class Neuron:
     """`activation(w . x + b)`: weights uniform with variance 2/n (He et al. 2015), bias 0.
 
     `activation` names a method of `Value` ("relu", "tanh", "sigmoid") or is "" for none.
     """
 
-    def __init__(self, n_inputs: int, activation: str = "relu", rng: random.Random | None = None):
+    def __init__(self, n_inputs: int, activation: str = "relu", rng: Rng = None):
         if n_inputs < 1:
             raise ValueError(f"a neuron needs at least one input, got n_inputs={n_inputs}")
-        if activation not in ("", "relu", "tanh", "sigmoid"):
-            raise ValueError(f"unknown activation {activation!r}; use 'relu', 'tanh', 'sigmoid' or ''")
+        _check_activation(activation)
         limit = math.sqrt(6.0 / n_inputs)  # uniform over -limit..limit: variance limit**2 / 3
         uniform = (rng or random).uniform
         self.weights = tuple(Value(uniform(-limit, limit), label=f"w{i}") for i in range(1, n_inputs + 1))
@@ -239,9 +247,7 @@ class Neuron:
 class Layer:
     """`n_outputs` neurons that read the same inputs."""
 
-    def __init__(
-        self, n_inputs: int, n_outputs: int, activation: str = "relu", rng: random.Random | None = None
-    ):
+    def __init__(self, n_inputs: int, n_outputs: int, activation: str = "relu", rng: Rng = None):
         if n_outputs < 1:
             raise ValueError(f"a layer needs at least one neuron, got n_outputs={n_outputs}")
         self.neurons = [Neuron(n_inputs, activation, rng) for _ in range(n_outputs)]
@@ -259,9 +265,8 @@ class MLP:
     Called with `n_inputs` numbers or Values it returns one Value, or a list if the last layer has several.
     """
 
-    def __init__(
-        self, n_inputs: int, sizes: Sequence[int], activation: str = "relu", rng: random.Random | None = None
-    ):
+    def __init__(self, n_inputs: int, sizes: Sequence[int], activation: str = "relu", rng: Rng = None):
+        _check_activation(activation)
         if not sizes:
             raise ValueError("an MLP needs at least one layer: give its sizes, such as [16, 16, 1]")
         widths = [n_inputs, *sizes]
@@ -289,10 +294,10 @@ def zero_grad(values: Iterable[Value]) -> None:
 
 
 def gradient_check(f: Callable[..., Value], *inputs: Number, h: float = 1e-4) -> float:
-    """The largest difference between `backward` and central differences of `f(*inputs)`.
+    """The largest difference between `backward` and central differences of `f(*inputs)`; infinite if one is NaN.
 
-    `f` takes as many Values as there are inputs and returns one. Each difference is taken relative to
-    max(1, |gradient|). Central differences err by about h**2 and 1e-16/h: with h = 1e-4 below 1e-7 is good.
+    `f` takes as many Values as there are inputs and returns one. An input x is nudged to both sides by h max(1, |x|),
+    where `f` must be defined. Differences are relative to max(1, |gradient|); with h = 1e-4, below 1e-7 is good.
     """
     if not inputs:
         raise ValueError("gradient_check needs at least one input at which to take the slope")
@@ -300,9 +305,11 @@ def gradient_check(f: Callable[..., Value], *inputs: Number, h: float = 1e-4) ->
     f(*leaves).backward()
     worst = 0.0
     for i, leaf in enumerate(leaves):
-        up, down = ([Value(x + s * h * (j == i)) for j, x in enumerate(inputs)] for s in (1, -1))
-        slope = (f(*up).data - f(*down).data) / (2 * h)
-        worst = max(worst, abs(slope - leaf.grad) / max(1.0, abs(leaf.grad)))
+        step = h * max(1.0, abs(leaf.data))
+        up, down = ([Value(x + s * step * (j == i)) for j, x in enumerate(inputs)] for s in (1, -1))
+        slope = (f(*up).data - f(*down).data) / (2 * step)
+        error = abs(slope - leaf.grad) / max(1.0, abs(leaf.grad))
+        worst = max(worst, error if math.isfinite(error) else math.inf)
     return worst
 
 
@@ -324,7 +331,10 @@ def topological_order(root: Value) -> list[Value]:
 def graph_as_text(root: Value) -> str:
     """The graph below `root`, one node a line, parents before children, with data, grad and origin."""
     order = topological_order(root)
-    names = {id(v): v.label or f"v{i}" for i, v in enumerate(order)}
+    labels = [v.label for v in order]  # a label that several nodes bear is told apart by its place
+    names = {
+        id(v): v.label if labels.count(v.label) == 1 else f"{v.label or 'v'}{i}" for i, v in enumerate(order)
+    }
     width = max(len(name) for name in names.values())
     lines = []
     for v in order:

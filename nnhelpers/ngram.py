@@ -7,15 +7,22 @@ the last n - 1 tokens of each window.
 
 from __future__ import annotations
 
+import operator
 from typing import Any
 
 import numpy as np
+
+LARGEST_TABLE = 2**28  # numbers in one order's table: 2 GiB
 
 
 class _NGram:
     """What the counting models share: n-grams as integers in base V, and tables of rows looked up by context."""
 
     def __init__(self, order: int, vocab_size: int):
+        order, vocab_size = (
+            operator.index(order),
+            operator.index(vocab_size),
+        )  # numpy's integers would overflow
         if order < 1:
             raise ValueError(f"the order of an n-gram model is at least 1, got {order}")
         if vocab_size < 1 or vocab_size**order >= 2**63:
@@ -48,6 +55,10 @@ class _NGram:
         return inputs
 
     def _check_ids(self, ids: np.ndarray) -> None:
+        if not np.issubdtype(ids.dtype, np.integer):
+            raise ValueError(
+                f"token ids are integers, got {ids.dtype}; encode the text with a tokenizer first"
+            )
         if ids.size and not (0 <= ids.min() and ids.max() < self.vocab_size):
             raise ValueError(f"token ids must lie in 0..{self.vocab_size - 1}, got {ids.min()}..{ids.max()}")
 
@@ -59,7 +70,7 @@ class _NGram:
         return codes
 
     def __call__(self, inputs: Any) -> Any:
-        """Logits (N, V) of the token after each window (N, block): a tensor for a tensor, else an array."""
+        """Logits (N, V) of the token after each window (N, block): a tensor for a tensor, else a numpy array."""
         if not self._tables:
             raise ValueError("this model has counted nothing yet; call fit(inputs, targets) first")
         windows = self._windows(inputs)
@@ -67,7 +78,7 @@ class _NGram:
         for length, (contexts, rows) in self._tables:
             row, seen = _find(contexts, self._codes(windows, length))
             logits[seen] = rows[row[seen]]
-        if isinstance(inputs, np.ndarray):
+        if not hasattr(inputs, "numpy"):  # as a tensor has
             return logits
         import torch
 
@@ -83,6 +94,11 @@ def _find(sorted_codes: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.n
 def _rows(ngrams: np.ndarray, counts: np.ndarray, vocab_size: int) -> tuple[np.ndarray, np.ndarray]:
     """Sorted distinct n-grams and their counts as contexts (C,) and a table of counts (C, V)."""
     contexts, row = np.unique(ngrams // vocab_size, return_inverse=True)
+    if len(contexts) * vocab_size > LARGEST_TABLE:
+        raise ValueError(
+            f"{len(contexts):,} contexts times {vocab_size:,} tokens is more than {LARGEST_TABLE:,} numbers; "
+            "lower the order or the vocabulary"
+        )
     table = np.zeros((len(contexts), vocab_size))
     table[row, ngrams % vocab_size] = counts
     return contexts, table
@@ -107,7 +123,7 @@ class AdditiveNGram(_NGram):
         contexts, table = _rows(ngrams, counts, self.vocab_size)
         table += self.alpha
         with np.errstate(divide="ignore"):
-            logits = np.log(table / table.sum(axis=1, keepdims=True))
+            logits = np.log(table) - np.log(table.sum(axis=1, keepdims=True))
         self._tables = [(self.order - 1, (contexts, logits))]
         self.n_parameters = len(ngrams)
         return self

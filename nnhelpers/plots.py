@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
 from .diagnostics import layered_layout
@@ -66,7 +67,7 @@ def graph(
 
     `labels` may run over several lines; `edges` are pairs (from, to) of positions in `labels`.
     """
-    places = np.array(layered_layout(len(labels), edges)) * (2.3, 1.0)  # boxes are wider than high
+    places = np.array(layered_layout(len(labels), edges)) * (2.8, 1.0)  # boxes are wider than high
     lines = max(label.count("\n") for label in labels) + 1
     places[:, 1] *= 0.3 + 0.35 * lines
     extent = places.max(axis=0) - places.min(axis=0)
@@ -78,18 +79,15 @@ def graph(
         style = {"arrowstyle": "-|>", "color": "0.45", "shrinkA": 24, "shrinkB": 27, "lw": 1.1}
         axes.annotate("", places[b], places[a], arrowprops={**style, "connectionstyle": f"arc3,rad={bend}"})
         if edge_labels is not None:
-            spot = (
-                places[a]
-                + 0.42 * (places[b] - places[a])
-                + (0, -0.55 * bend * np.hypot(*(places[b] - places[a])))
-            )
+            along = places[b] - places[a]
+            spot = places[a] + 0.4 * along - (0, 0.55 * bend * np.hypot(*along))
             clear = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
             axes.text(*spot, edge_labels[i], ha="center", va="center", fontsize=8.5, color=RED, bbox=clear)
     for i, (place, label) in enumerate(zip(places, labels, strict=True)):
         face = colors[i] if colors is not None else "#EAF3FA"
         box = {"boxstyle": "round,pad=0.35", "facecolor": face, "edgecolor": BLUE, "linewidth": 1.1}
         axes.text(*place, label, ha="center", va="center", fontsize=8.5, family="monospace", bbox=box)
-    axes.set_xlim(places[:, 0].min() - 1.1, places[:, 0].max() + 1.1)
+    axes.set_xlim(places[:, 0].min() - 1.2, places[:, 0].max() + 1.2)
     axes.set_ylim(places[:, 1].max() + 0.75, places[:, 1].min() - 0.75)
     axes.axis("off")
     axes.set_title(title)
@@ -106,23 +104,29 @@ def heatmap(
 ) -> Figure:
     """A matrix (len(rows), len(columns)) as colours; `labels` name the rows, the columns and the unit of the values.
 
-    With `annotate` each cell also holds its row, its column and its value, as text.
+    With `annotate` each cell also holds its value as text, cells of value 0 are grey and empty, and the colours are
+    spread out where values are small.
     """
     values = np.asarray(values)
-    size = (
-        (0.42 * len(columns) + 2.0, 0.42 * len(rows) + 0.7) if annotate else (0.22 * len(columns) + 2.4,) * 2
-    )
+    if values.shape != (len(rows), len(columns)):
+        raise ValueError(
+            f"values of shape {values.shape} do not fit {len(rows)} rows and {len(columns)} columns"
+        )
+    scale = 0.42 if annotate else 0.22
+    size = (scale * len(columns) + 2.0, scale * len(rows) + (0.7 if annotate else 2.0))
     figure, axes = plt.subplots(figsize=size)
-    image = axes.imshow(values, cmap="Blues" if annotate else None)
+    if annotate:
+        shades = plt.get_cmap("Blues").with_extremes(bad="0.9")
+        image = axes.imshow(np.ma.masked_equal(values, 0), cmap=shades, norm=PowerNorm(0.4))
+        for (i, j), value in np.ndenumerate(values):
+            color = "white" if value > 0.25 * values.max() else "0.15"
+            number = f"{value:.0f}" if value else ""
+            axes.text(j, i, number, ha="center", va="center", fontsize=7, color=color, in_layout=False)
+    else:
+        image = axes.imshow(values)
     axes.grid(False)
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
-    if annotate:
-        dark = values > 0.5 * values.max()
-        for (i, j), value in np.ndenumerate(values):
-            color = "white" if dark[i, j] else "0.25"
-            text = f"{rows[i]}{columns[j]}\n{value:.0f}"
-            axes.text(j, i, text, ha="center", va="center", fontsize=6, color=color, in_layout=False)
     axes.set(title=title, ylabel=labels[0], xlabel=labels[1])
     figure.colorbar(image, label=labels[2], shrink=0.8)
     return figure
@@ -138,8 +142,9 @@ def curves(
 ) -> Figure:
     """One curve for each entry of `ys` over the same `x`, and a named dashed line at each of the `levels`."""
     figure, axes = plt.subplots()
-    for (name, y), marker in zip(ys.items(), "osD^v<" * len(ys), strict=False):
-        axes.plot(x, y, label=name, marker=marker if len(x) <= 20 else None, markersize=5)
+    styles = zip(ys.items(), "osD^v<" * len(ys), ("-", "--", "-.", ":") * len(ys), strict=False)
+    for (name, y), marker, dashes in styles:  # dashes, because one curve may cover another
+        axes.plot(x, y, label=name, linestyle=dashes, marker=marker if len(x) <= 20 else None, markersize=5)
     for (name, level), color in zip((levels or {}).items(), ("0.35", "0.6", "0.15") * 9, strict=False):
         axes.axhline(level, color=color, linestyle="--", linewidth=1.2)
         axes.annotate(

@@ -1,4 +1,4 @@
-"""Drawing from a language model, the same draws on every machine and in every torch version."""
+"""Drawing from a language model: the same draws for the same seed, with one thread or many."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ def sample_index(probs: Tensor, generator: torch.Generator | None = None) -> Ten
     """Draw an index from probabilities (..., V) by inverse CDF; returns int64 of shape (...).
 
     The rows need not sum to one, but must be finite, not negative, and not all zero. `torch.multinomial` gives
-    other draws in other torch versions for the same seed; `torch.rand` does not. An index of probability 0 is
-    never drawn.
+    other draws in other torch versions for the same seed; `torch.rand`, which this uses, has not changed so far. An
+    index of probability 0 is never drawn.
     """
     probs = torch.as_tensor(probs, dtype=torch.float64)
     total = probs.sum(-1, keepdim=True)
@@ -36,9 +36,15 @@ def sample_index(probs: Tensor, generator: torch.Generator | None = None) -> Ten
 
 @contextmanager
 def evaluating(model: Callable) -> Iterator[None]:
-    """Inside the block no gradients are kept and `model`, if it has modes, is in eval mode; then as before."""
+    """Inside the block no gradients are kept and `model` is in eval mode; afterwards all is as before.
+
+    Modes are those of an `nn.Module` and of each module in it, or of any object with `training`, `eval()` and
+    `train()`. A function that calls a module hides it: pass the module itself.
+    """
+    parts = list(model.modules()) if hasattr(model, "modules") else []
+    modes = [part.training for part in parts]
     was_training = getattr(model, "training", False)
-    if was_training:
+    if was_training or any(modes):
         model.eval()
     try:
         with torch.no_grad():
@@ -46,6 +52,8 @@ def evaluating(model: Callable) -> Iterator[None]:
     finally:
         if was_training:
             model.train()
+        for part, mode in zip(parts, modes, strict=True):
+            part.training = mode
 
 
 @torch.no_grad()
@@ -87,9 +95,15 @@ def generate(
 
 
 def _draw(logits: Tensor, temperature: float, generator: torch.Generator | None) -> Tensor:
+    logits = logits.double()
+    top = logits.max(dim=-1, keepdim=True).values
+    if not bool(torch.isfinite(top).all()):
+        raise ValueError(
+            "the model's logits are NaN or infinite, so there is nothing to draw; check its training loss"
+        )
     if temperature == 0.0:
         return logits.argmax(-1)
-    return sample_index(torch.softmax(logits.double() / temperature, dim=-1), generator)
+    return sample_index(torch.softmax((logits - top) / temperature, dim=-1), generator)
 
 
 def generate_words(
@@ -103,6 +117,10 @@ def generate_words(
     max_length: int = 30,
 ) -> list[str]:
     """Words from a window model: start from boundaries alone, stop at the next one or at `max_length`."""
+    if tokenizer.boundary is None:
+        raise ValueError('words need a boundary: build the tokenizer with CharTokenizer(words, boundary=".")')
+    if n_words < 1:
+        return []
     start = torch.zeros((n_words, block_size), dtype=torch.int64)
     options = {"generator": generator, "temperature": temperature, "stop_id": 0}
     rows = generate(model, start, max_length, block_size=block_size, **options)

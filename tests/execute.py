@@ -27,6 +27,7 @@ def client(notebook: NotebookNode, timeout: int = 300) -> NotebookClient:
         timeout=timeout,
         kernel_name="python3",
         record_timing=False,
+        coalesce_streams=True,  # a stream arrives in pieces, cut by the clock
         skip_cells_with_tag=SKIPPED,
         resources={"metadata": {"path": str(ROOT / "notebooks")}},
     )

@@ -1,6 +1,7 @@
 """A check says … or ✓ or ✗, and never raises."""
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -31,7 +32,41 @@ def not_implemented(x):
 @pytest.mark.parametrize("answer", [stub, not_implemented, None, ..., lambda x: ...])
 def test_a_stub_is_not_attempted_yet(capsys, answer):
     checks.function("square", answer, SQUARES)
-    assert said(capsys) == "… square: not attempted yet"
+    assert said(capsys).startswith("… square: not attempted yet")
+
+
+def test_an_answer_that_returns_nothing_on_one_path_is_wrong(capsys):
+    checks.function("square", lambda x: x * x if x > 0 else None, SQUARES, "mind the sign")
+    assert said(capsys).startswith(
+        "✗ square: got nothing (is a return missing on this path?), expected 9 for (-3.0)"
+    )
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [10**400, torch.Tensor, [[1.0]], {"a": torch.ones(2)}, torch.eye(2).to_sparse(), lambda: 1, object()],
+)
+def test_no_answer_however_odd_makes_a_check_raise(capsys, odd):
+    loop = []
+    loop.append(loop)
+    for answer in (odd, loop):
+        checks.value("x", answer, 1.0)
+        assert said(capsys).startswith("✗ x: got ")
+        checks.function("x", lambda answer=answer: answer, [((), 1.0)])
+        assert said(capsys).startswith("✗ x: got ")
+
+
+def test_an_answer_that_leaves_the_program_is_wrong_and_the_message_stays_on_one_line(capsys):
+    def leave(x):
+        raise SystemExit("a\nb")
+
+    checks.function("square", leave, SQUARES)
+    assert said(capsys) == "✗ square: got SystemExit: a b, expected 4 for (2.0)"
+
+
+def test_an_answer_that_differs_in_a_late_digit_is_shown_with_it(capsys):
+    checks.value("x", 1.0000015, 1.0)
+    assert said(capsys) == "✗ x: got 1.0000015, expected 1"
 
 
 @pytest.mark.parametrize(
@@ -45,12 +80,12 @@ def test_a_right_answer_of_any_numeric_kind_passes(capsys, answer):
 
 def test_a_wrong_answer_shows_what_came_what_was_expected_where_and_a_hint(capsys):
     checks.function("square", lambda x: 2 * x, SQUARES, "multiply x by itself")
-    assert said(capsys) == "✗ square: got -6, expected 9 for (-3) · hint: multiply x by itself"
+    assert said(capsys) == "✗ square: got -6, expected 9 for (-3.0) · hint: multiply x by itself"
 
 
 def test_an_exception_in_the_answer_is_shown_and_not_raised(capsys):
     checks.function("square", lambda x: 1 / 0, SQUARES)
-    assert said(capsys) == "✗ square: got ZeroDivisionError: division by zero, expected 4 for (2)"
+    assert said(capsys) == "✗ square: got ZeroDivisionError: division by zero, expected 4 for (2.0)"
 
 
 def test_an_expected_exception_has_to_be_raised(capsys):
@@ -60,7 +95,7 @@ def test_an_expected_exception_has_to_be_raised(capsys):
     checks.function("root", root, [((4.0,), 2.0), ((-1.0,), ValueError)])
     assert said(capsys) == "✓ root: right in all 2 cases"
     checks.function("root", lambda x: abs(x) ** 0.5, [((-1.0,), ValueError)])
-    assert said(capsys) == "✗ root: got 1, expected a ValueError for (-1)"
+    assert said(capsys) == "✗ root: got 1, expected a ValueError for (-1.0)"
 
 
 def test_an_answer_cannot_change_the_next_case_through_its_arguments(capsys):
@@ -87,7 +122,7 @@ def test_values_and_properties(capsys):
     checks.holds("even", 3, lambda n: n % 2 == 0, "an even number")
     assert said(capsys) == "✗ even: got 3, expected an even number"
     checks.holds("even", "x", lambda n: n % 2 == 0, "an even number")
-    assert said(capsys).startswith("✗ even: TypeError")
+    assert said(capsys).startswith("✗ even: got TypeError")
     checks.holds("even", None, lambda n: n % 2 == 0, "an even number")
     assert said(capsys).startswith("…")
     checks.holds("even", stub, lambda f: not_implemented(f), "anything")
@@ -107,6 +142,7 @@ def test_values_and_properties(capsys):
         ("ab", "ab"),
         (True, True),
         (2, 2.0),
+        (Fraction(1, 4), 0.25),
     ],
 )
 def test_what_agrees(got, expected):

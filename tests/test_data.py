@@ -128,6 +128,8 @@ def test_the_boundary_has_id_zero_and_letters_follow_in_order():
         (lambda t: data.context_windows(["abc"], t, 0), "at least 1, not 0"),
         (lambda t: data.context_windows(["abd"], t, 1), "'d' in 'abd'"),
         (lambda t: data.context_windows(["abc"], data.CharTokenizer("abc"), 1), "need a boundary"),
+        (lambda t: data.context_windows(["a.b"], t, 1), "'a.b' holds the boundary '.'"),
+        (lambda t: data.split(["a", "b"], fractions=(0.8, 0.1, 0.1)), "fractions are two"),
         (lambda t: data.split(["a", "b", "a"]), "1 of 3 items are duplicates"),
         (lambda t: data.split(["a", "b"], fractions=(0.9, 0.2)), "shares of train and dev"),
     ],
@@ -148,7 +150,7 @@ def test_a_split_is_a_partition_that_depends_on_the_seed_alone(items, seed):
     assert abs(len(parts.dev) - 0.1 * len(items)) <= 1
 
 
-def test_the_split_is_the_same_in_every_python():
+def test_the_split_for_a_seed_does_not_change():
     assert data.split(list("abcdefghij"), seed=42) == (list("bjhdciaf"), ["e"], ["g"])
 
 

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 
 from nnhelpers import data, evaluation, sampling
 
+ONE, NONE = torch.zeros(1, 1, dtype=torch.int64), torch.zeros(0, 1, dtype=torch.int64)
+
 
 def table_model(logits):
     """A window model that looks up a row of `logits` (V, V) by the last token."""
@@ -49,11 +51,56 @@ def test_evaluation_happens_in_eval_mode_without_gradients_and_restores_the_mode
     assert set(seen) == {(False, False)}
 
 
+def test_every_part_of_a_module_gets_its_own_mode_back():
+    model = torch.nn.Sequential(torch.nn.Embedding(5, 5), torch.nn.Flatten(), torch.nn.Dropout(0.5))
+    model[2].eval()
+    x, y = torch.randint(5, (9, 1)), torch.randint(5, (9,))
+    evaluation.nll(model, x, y)
+    assert [part.training for part in model.modules()] == [True, True, True, False]
+    model.eval()
+    model[2].train()
+    assert evaluation.nll(model, x, y) == evaluation.nll(model, x, y)  # no dropout inside
+    assert [part.training for part in model.modules()] == [False, False, False, True]
+
+
+def test_a_hand_written_model_with_modes_is_evaluated_in_eval_mode_and_restored():
+    class Model:
+        training = True
+        seen = ()
+
+        def eval(self):
+            self.training = False
+
+        def train(self):
+            self.training = True
+
+        def __call__(self, x):
+            self.seen += (self.training,)
+            return torch.zeros(len(x), 5)
+
+    model = Model()
+    evaluation.nll(model, ONE, ONE[:, 0])
+    assert (model.seen, model.training) == ((False,), True)
+
+
 def test_the_mode_is_restored_even_when_the_model_fails():
     model = torch.nn.Linear(2, 2)
     with pytest.raises(RuntimeError):
         evaluation.nll(model, torch.zeros(1, 3), torch.zeros(1, dtype=torch.int64))
     assert model.training
+
+
+def test_the_batch_size_counts_targets_not_rows():
+    widths = []
+
+    def model(ids):
+        widths.append(ids.numel())
+        return torch.zeros(*ids.shape, 5)
+
+    ids = torch.zeros(10, 8, dtype=torch.int64)
+    evaluation.nll(model, ids, ids, batch_size=32)
+    assert max(widths) == 32
+    assert sum(widths) == 80
 
 
 def test_a_probability_of_zero_costs_infinity():
@@ -79,6 +126,35 @@ def test_tokens_that_repeat_within_a_word_are_not_counted_as_independent():
     assert evaluation.bootstrap_se(losses) < 0.5 * formula
 
 
+def test_the_bootstrap_draws_whole_words_and_counts_their_tokens():
+    """Against the formula for a ratio of sums, with words of unequal length whose loss depends on it."""
+    generator = torch.Generator().manual_seed(3)
+    lengths = (torch.rand(500, generator=generator) * 9 + 1).long()
+    word_losses = torch.rand(500, generator=generator) + lengths / 5
+    losses, groups = word_losses.repeat_interleave(lengths), torch.arange(500).repeat_interleave(lengths)
+    sums, counts = word_losses * lengths, lengths.double()
+    residuals = sums - sums.sum() / counts.sum() * counts
+    formula = (residuals.square().sum() * 500 / 499).sqrt() / counts.sum()
+    assert evaluation.bootstrap_se(losses, groups) == pytest.approx(formula.item(), rel=0.1)
+
+
+def test_rows_of_a_sequence_model_are_drawn_whole():
+    rows = torch.rand(300, 1, generator=torch.Generator().manual_seed(4)).expand(300, 7)
+    assert evaluation.bootstrap_se(rows) == pytest.approx(evaluation.bootstrap_se(rows[:, 0]), rel=1e-9)
+
+
+def test_a_score_is_the_mean_over_symbols_with_the_error_over_words():
+    words = ["ab", "b", "abb", "a", "ba"] * 20
+    tokenizer = data.CharTokenizer(words, boundary=".")
+    x, y = data.context_windows(words, tokenizer, 1)
+    model = table_model(torch.randn(3, 3, generator=torch.Generator().manual_seed(0)))
+    score = evaluation.Score.of("m", model, x, y, seconds=1.0, n_parameters=9)
+    losses = evaluation.token_nll(model, x, y)
+    assert (score.nats, score.n_parameters) == (losses.mean().item(), 9)
+    assert score.standard_error == evaluation.bootstrap_se(losses, evaluation.word_ids(y))
+    assert score.standard_error != pytest.approx(evaluation.bootstrap_se(losses), rel=0.02)
+
+
 def test_the_bootstrap_gives_the_same_number_for_the_same_seed():
     losses = torch.rand(50)
     assert evaluation.bootstrap_se(losses, seed=3) == evaluation.bootstrap_se(losses, seed=3)
@@ -96,8 +172,10 @@ def test_the_scoreboard_lines_up_and_rounds_seconds_up_to_a_power_of_ten():
     ]
     lines = evaluation.scoreboard(rows).split("\n")
     assert len({len(line) for line in lines}) == 1
-    assert lines[1].endswith("< 10")
-    assert lines[2].endswith("< 100")
+    assert lines[1].split()[1:] == ["2.5000", "0.0100", "3.6067", "729", "<", "10"]
+    assert lines[2].endswith("1,000,000    < 100")
+    assert evaluation.scoreboard([evaluation.Score("ten", 1.0, 0.1, 1, 10.0)]).endswith("< 100")
+    assert len(evaluation.scoreboard([]).split("\n")) == 1
 
 
 @settings(max_examples=200)
@@ -118,7 +196,7 @@ def test_draws_follow_the_probabilities():
     assert torch.allclose(shares, probabilities, atol=0.015)
 
 
-def test_draws_are_these_in_every_torch():
+def test_draws_for_a_seed_do_not_change():
     draws = sampling.sample_index(torch.ones(10, 4), torch.Generator().manual_seed(2147483647))
     assert draws.tolist() == [2, 3, 2, 0, 0, 3, 3, 0, 2, 2]
 
@@ -170,7 +248,7 @@ def test_a_low_temperature_is_nearly_greedy_and_a_high_one_nearly_uniform():
     assert (hot == 0).float().mean() == pytest.approx(1 / 3, abs=0.05)
 
 
-def test_words_are_made_of_letters_and_end():
+def test_words_are_made_of_letters_without_the_boundary():
     tokenizer = data.CharTokenizer("ab", boundary=".")
     model = table_model(torch.zeros(3, 3))
     words = sampling.generate_words(
@@ -178,9 +256,32 @@ def test_words_are_made_of_letters_and_end():
     )
     assert len(words) == 50
     assert set("".join(words)) == {"a", "b"}
+    assert sampling.generate_words(model, tokenizer, 0, block_size=2) == []
 
 
-ONE, NONE = torch.zeros(1, 1, dtype=torch.int64), torch.zeros(0, 1, dtype=torch.int64)
+def test_words_stop_at_the_longest_length_allowed_and_drawing_stops_with_the_last_word():
+    tokenizer = data.CharTokenizer("ab", boundary=".")
+    calls = []
+
+    def never_ends(x):
+        calls.append(1)
+        return torch.tensor([-1e9, 0.0, 0.0]).expand(len(x), 3)
+
+    words = sampling.generate_words(never_ends, tokenizer, 4, block_size=1, max_length=7)
+    assert [len(word) for word in words] == [7] * 4
+    calls.clear()
+
+    def ends_at_once(x):
+        calls.append(1)
+        return torch.tensor([0.0, -1e9, -1e9]).expand(len(x), 3)
+
+    assert sampling.generate_words(ends_at_once, tokenizer, 4, block_size=1) == [""] * 4
+    assert len(calls) == 1
+
+
+def test_rounding_at_the_very_end_of_the_sum_does_not_draw_an_index_of_probability_zero(monkeypatch):
+    monkeypatch.setattr(torch, "rand", lambda shape, **_: torch.ones(shape, dtype=torch.float64))
+    assert sampling.sample_index(torch.tensor([0.5, 0.5, 0.0])).item() == 1
 
 
 @pytest.mark.parametrize(
@@ -190,10 +291,24 @@ ONE, NONE = torch.zeros(1, 1, dtype=torch.int64), torch.zeros(0, 1, dtype=torch.
         (lambda m: sampling.generate(m, ONE, 1, block_size=1, temperature=math.nan), "nan"),
         (lambda m: sampling.generate(m, ONE, 1, block_size=0), "at least 1, not 0"),
         (lambda m: sampling.generate(m, ONE[0], 1, block_size=1), r"shape \(B, T\)"),
+        (
+            lambda m: sampling.generate(lambda x: m(x) * math.nan, ONE, 1, block_size=1, temperature=0.0),
+            "NaN",
+        ),
+        (lambda m: sampling.generate(lambda x: m(x) * math.nan, ONE, 1, block_size=1), "NaN or infinite"),
+        (lambda m: sampling.generate_words(m, data.CharTokenizer("ab"), 3, block_size=1), "need a boundary"),
+        (lambda m: evaluation.nll(m, ONE, ONE[:, 0] - 100), r"targets must lie in 0..4.*got -100"),
+        (lambda m: evaluation.nll(m, ONE, ONE[:, 0] + 5), r"targets must lie in 0..4"),
+        (lambda m: evaluation.nll(lambda x: (m(x), None), ONE, ONE[:, 0]), "logits of shape tuple"),
+        (lambda m: evaluation.word_ids(ONE), r"takes targets \(N,\)"),
+        (lambda m: evaluation.bootstrap_se(torch.rand(3), torch.zeros(3)), "at least 2 words"),
         (lambda m: evaluation.nll(m, NONE, NONE[:, 0]), "not empty"),
         (lambda m: evaluation.nll(m, ONE, torch.zeros(3).long()), "equally many"),
         (lambda m: evaluation.nll(lambda x: torch.zeros(1, 4, 5), ONE, ONE[:, 0]), "do not fit"),
-        (lambda m: evaluation.bootstrap_se(torch.rand(3), torch.arange(2)), "losses and groups"),
+        (
+            lambda m: evaluation.bootstrap_se(torch.rand(3), torch.arange(2)),
+            "losses and groups have one shape",
+        ),
         (lambda m: evaluation.bootstrap_se(torch.rand(3), n_resamples=1), "at least 2 resamples"),
         (lambda m: evaluation.bits_per_byte(1.0, 0, 1), "at least one token"),
     ],

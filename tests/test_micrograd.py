@@ -208,6 +208,9 @@ def test_a_value_as_exponent_has_the_slope_of_torch_also_at_base_zero():
         (lambda: Value(-1.0).log(), ValueError, "numbers above 0"),
         (lambda: Value(1.0) / 0, ZeroDivisionError, "divided by zero"),
         (lambda: Value(0.0) ** -1, ZeroDivisionError, "keep the base away from 0"),
+        (lambda: bool(Value(1.0)), TypeError, "compare its .data"),
+        (lambda: Value(1.0, (Value(2.0),)), ValueError, "1 parents and 0 local derivatives"),
+        (lambda: MLP(2, [1], activation="gelu"), ValueError, "unknown activation"),
         (lambda: Value("3"), TypeError, "one real number"),
         (lambda: Value(1j), TypeError, "one real number"),
         (lambda: Value(1.0) * "2", TypeError, "one real number"),
@@ -319,12 +322,38 @@ def test_weights_depend_on_the_generator_alone():
 def test_an_interrupted_backward_does_not_spoil_the_next_one():
     a = Value(2.0)
     b = a * a
-    broken = b + Value(1.0, (b,), ())  # one parent, no derivative
-    with pytest.raises(ValueError, match="zip"):
+    broken = b + Value(1.0, (b,), ("no number",))
+    with pytest.raises(TypeError):
         broken.backward()
     a.grad = 0.0
     (b + b).backward()
     assert a.grad == 8.0
+
+
+def test_weights_have_the_variance_that_keeps_a_relu_signal_alive():
+    weights = [w.data for n in Layer(50, 400, rng=random.Random(0)).neurons for w in n.weights]
+    assert sum(w * w for w in weights) / len(weights) == pytest.approx(2 / 50, rel=0.02)
+
+
+def test_the_overflow_of_a_negative_base_keeps_its_sign():
+    assert (Value(-1e200) ** 3).data == -math.inf
+    assert (Value(-1e200) ** 2).data == math.inf
+
+
+@pytest.mark.parametrize("slope", [math.nan, math.inf])
+def test_the_gradient_check_does_not_take_nan_or_infinity_for_agreement(slope):
+    assert mg.gradient_check(lambda x: Value(x.data**2, (x,), (slope,)), 3.0) == math.inf
+
+
+def test_the_gradient_check_is_relative_for_large_inputs_and_gradients():
+    assert mg.gradient_check(lambda x: x * x, 1e9) < 1e-7
+    assert mg.gradient_check(lambda x: 1e6 * x.tanh(), 0.3) < 1e-7
+
+
+def test_numpy_leaves_the_arithmetic_to_value():
+    assert isinstance(np.float64(2.0) * Value(3.0), Value)
+    with pytest.raises(TypeError, match="one real number"):
+        np.array([1.0, 2.0]) * Value(3.0)
 
 
 def test_the_graph_as_text_names_every_node_once():
@@ -337,6 +366,11 @@ def test_the_graph_as_text_names_every_node_once():
         "v2  data   -6.0000  grad    1.0000  = a * b",
         "v3  data   -4.0000  grad    1.0000  = v2 + a",
     ]
+
+
+def test_nodes_with_the_same_label_are_told_apart_in_the_text():
+    x, y = Value(1.0, label="x"), Value(2.0, label="x")
+    assert mg.graph_as_text(x * y).split("\n")[-1].endswith("= x0 * x1")
 
 
 def test_micrograd_imports_neither_torch_nor_numpy_nor_matplotlib():

@@ -147,6 +147,8 @@ def test_without_smoothing_an_unseen_pair_has_probability_zero():
     [
         (lambda m: m(0, 4), "order of an n-gram model is at least 1"),
         (lambda m: m(14, 27), "lower the order"),
+        (lambda m: m(20, np.int64(64)), "lower the order"),
+        (lambda m: m(2, 4).fit(np.array([[0.5]]), np.array([1])), "token ids are integers, got float64"),
         (lambda m: m(2, 4)(np.zeros((1, 1), int)), "call fit"),
         (lambda m: m(3, 4).fit(*windows(["ab"], 2)), "block at least 2"),
         (lambda m: m(2, 4).fit(np.array([[9]]), np.array([0])), r"must lie in 0..3, got 9..9"),
@@ -158,6 +160,28 @@ def test_without_smoothing_an_unseen_pair_has_probability_zero():
 def test_a_mistake_gets_a_sentence(model, use, message):
     with pytest.raises(ValueError, match=message):
         use(model)
+
+
+def test_the_estimated_discount_is_that_of_ney_for_each_order():
+    x, y = windows(["ab", "ab", "ac", "bc"], 2)
+    # bigrams: .a 3, ab 2, b. 2, ac 1, c. 2, .b 1, bc 1 -> n1 = 3, n2 = 3, D = 3 / 9
+    probabilities = np.exp(KneserNey(2, 4).fit(x, y)(np.array([[0]])))[0]
+    # letters by distinct predecessors: '.' 2, a 1, b 2, c 2 -> n1 = 1, n2 = 3, D = 1 / 7
+    lower = [(n - 1 / 7) / 7 + 4 / 7 / 7 / 4 for n in (2, 1, 2, 2)]
+    expected = [max(n - 1 / 3, 0) / 4 + 2 / 3 / 4 * p for n, p in zip((0, 3, 1, 0), lower, strict=True)]
+    assert probabilities == pytest.approx(expected)
+
+
+def test_parameters_are_the_distinct_ngrams_of_all_orders():
+    x, y = windows(["ab"], 2)  # .a ab b. and, one order down, a b .
+    assert AdditiveNGram(2, 4).fit(x, y).n_parameters == 3
+    assert KneserNey(2, 4).fit(x, y).n_parameters == 6
+
+
+def test_a_vocabulary_too_large_for_tables_gets_a_sentence(monkeypatch):
+    monkeypatch.setattr("nnhelpers.ngram.LARGEST_TABLE", 10)
+    with pytest.raises(ValueError, match="3 contexts times 4 tokens is more than 10 numbers"):
+        AdditiveNGram(2, 4).fit(*windows(["ab"], 2))
 
 
 def test_the_order_does_not_depend_on_how_often_the_model_is_fitted():

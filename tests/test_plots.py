@@ -49,6 +49,17 @@ def test_a_cycle_gets_a_sentence():
         layered_layout(2, [(0, 1), (1, 0)])
 
 
+@pytest.mark.parametrize("edge", [(0, 2), (0, -1)])
+def test_an_edge_to_nowhere_gets_a_sentence(edge):
+    with pytest.raises(ValueError, match=r"join nodes 0..1"):
+        layered_layout(2, [edge])
+
+
+def test_a_heat_map_of_another_shape_than_its_labels_gets_a_sentence():
+    with pytest.raises(ValueError, match="do not fit 1 rows and 3 columns"):
+        plots.heatmap(np.zeros((2, 3)), ["a"], ["x", "y", "z"], "title", ("row", "column", "unit"))
+
+
 def texts(axes) -> list[str]:
     return [text.get_text() for text in axes.texts]
 
@@ -89,7 +100,7 @@ def test_a_heat_map_shows_the_matrix_with_rows_down_and_columns_across():
     axes = figure.axes[0]
     assert np.array_equal(axes.images[0].get_array(), values)
     assert [label.get_text() for label in axes.get_yticklabels()] == ["a", "b"]
-    assert texts(axes)[5] == "bz\n5"
+    assert texts(axes) == ["", "1", "2", "3", "4", "5"]
     assert figure.axes[1].get_ylabel() == "unit"
 
 

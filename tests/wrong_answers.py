@@ -39,6 +39,9 @@ WRONG = {
             "def momentum_step(parameters, velocities, rate, mu):\n"
             "    velocities = [mu * v + (1 - mu) * p.grad for p, v in zip(parameters, velocities)]\n"
             "    for p, v in zip(parameters, velocities):\n        p.data -= rate * v\n    return velocities",
+            "def momentum_step(parameters, velocities, rate, mu):\n"  # new Values: the model would not learn
+            "    velocities = [mu * v + p.grad for p, v in zip(parameters, velocities)]\n"
+            "    parameters[:] = [p - rate * v for p, v in zip(parameters, velocities)]\n    return velocities",
             "def momentum_step(parameters, velocities, rate, mu):\n"
             "    new = [mu * v + p.grad for p, v in zip(parameters, velocities)]\n"
             "    for p, v in zip(parameters, new):\n        p.data += rate * v\n    return new",
@@ -76,6 +79,10 @@ WRONG = {
             "        total += p\n        if u <= total:\n            return i",  # the wrong side is open
             "def index_at(probabilities, u):\n    total = 0.0\n    for i, p in enumerate(probabilities):\n"
             "        total += p\n        if u < total:\n            return i\n    return len(probabilities)",
+            "def index_at(probabilities, u):\n    total = 0.0\n    for i, p in enumerate(probabilities):\n"
+            "        total += p\n        if u < total:\n            return i",  # no way out
+            "def index_at(probabilities, u):\n    total = 0.0\n    for i, p in enumerate(probabilities):\n"
+            "        total += p\n        if u < total:\n            return i\n    return i",  # the last may have none
             "def index_at(probabilities, u):\n    return max(range(len(probabilities)), key=probabilities.__getitem__)",
         ],
         "# Exercise 4": [
@@ -94,8 +101,9 @@ WRONG = {
         ],
         "# Exercise 6": [
             "beats = ngram.KneserNey(6, 27, 0.9).fit(wide_x, wide_y)",  # as good, not better
-            "beats = ngram.KneserNey(6, 27, 0.9).fit(wide_dev_x, wide_dev_y).__call__ and (lambda w: w.float() @ "
-            "torch.zeros(6, 27))",  # does not sum to one
+            "beats = ngram.KneserNey(6, 27, 0.9).fit(wide_dev_x, wide_dev_y)",  # has seen dev
+            "def beats(windows):\n    return torch.zeros(len(windows), 27)",
+            "def beats(windows):\n    return windows.zero_()",  # spoils what it is given
             "def beats(windows):\n    members = [ngram.KneserNey(k, 27, 0.9).fit(wide_x, wide_y) for k in (5, 6, 7)]\n"
             "    return sum(m(windows) for m in members)",  # a sum of logits is not a distribution
         ],
