@@ -27,11 +27,10 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, BLACK = COLORS = (
 
 def use_style() -> None:
     """The look of every figure in the course: size in inches, fonts, colours; white also under a dark theme."""
-    if (
-        "IPython" in sys.modules
-    ):  # in a notebook: the layout leaves nothing to crop, so do not draw twice for it
+    if getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)() is not None:
         from matplotlib_inline.config import InlineBackend
 
+        # in a notebook: the layout leaves nothing to crop, so do not draw every figure twice for it
         InlineBackend.instance().print_figure_kwargs = {"bbox_inches": None}
     plt.rcParams.update(
         {

@@ -11,6 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import kernels  # noqa: F401  (sets the transport)
 import nbformat
 from nbclient import NotebookClient
 from nbformat import NotebookNode
