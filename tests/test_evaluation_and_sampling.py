@@ -81,6 +81,9 @@ def test_a_hand_written_model_with_modes_is_evaluated_in_eval_mode_and_restored(
     model = Model()
     evaluation.nll(model, ONE, ONE[:, 0])
     assert (model.seen, model.training) == ((False,), True)
+    model.eval()
+    evaluation.nll(model, ONE, ONE[:, 0])
+    assert (model.seen, model.training) == ((False, False), False)
 
 
 def test_the_mode_is_restored_even_when_the_model_fails():
