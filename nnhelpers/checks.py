@@ -26,7 +26,7 @@ def function(
 
     Numbers, tensors and Values agree within `tolerance`, relative to the larger of 1 and the expected number.
     `expected` may be an exception class: then the call has to raise it. `tolerance=0` demands equality. An answer
-    that returns nothing in any case counts as not attempted.
+    that returns nothing in all of the cases counts as not attempted; in some of them, as wrong.
     """
     outcomes = [_outcome(answer, arguments, expected, tolerance) for arguments, expected in cases]
     if all(outcome is _NOTHING for outcome in outcomes):
@@ -51,10 +51,8 @@ def _outcome(answer: Callable | None, arguments: tuple, expected: Any, tolerance
         return None if right else _unlike(got, expected)
     except NotImplementedError:
         return _NOTHING
-    except (
-        Exception,
-        SystemExit,
-    ) as error:  # whatever a learner's code does wrong is an answer to be talked about
+    except (Exception, SystemExit) as error:
+        # whatever a learner's code does wrong is an answer to be talked about
         right = must_raise and isinstance(error, expected)
         return None if right else f"{type(error).__name__}: {error}"
 

@@ -116,7 +116,7 @@ class Score:
     @classmethod
     def of(
         cls, name: str, model: Callable, inputs: Tensor, targets: Tensor, seconds: float, n_parameters: int
-    ):
+    ) -> Score:
         """Evaluate a model of words, each ended by token 0, on windows (N, block) and targets (N,)."""
         losses = token_nll(model, inputs, targets)
         error = bootstrap_se(losses, word_ids(targets))

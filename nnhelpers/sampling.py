@@ -28,9 +28,8 @@ def sample_index(probs: Tensor, generator: torch.Generator | None = None) -> Ten
     cdf = probs.cumsum(-1)
     u = torch.rand((*probs.shape[:-1], 1), generator=generator, dtype=torch.float64)
     index = torch.searchsorted(cdf, u * cdf[..., -1:], right=True)
-    last = (
-        (probs > 0).long().cumsum(-1).argmax(-1, keepdim=True)
-    )  # if rounding should bring u to the very end
+    # rounding may bring u to the very end of the sum, where the last pieces can be empty
+    last = (probs > 0).long().cumsum(-1).argmax(-1, keepdim=True)
     return torch.minimum(index, last).squeeze(-1)
 
 
@@ -56,7 +55,6 @@ def evaluating(model: Callable) -> Iterator[None]:
             part.training = mode
 
 
-@torch.no_grad()
 def generate(
     model: Callable[[Tensor], Tensor],
     prompt: Tensor,
