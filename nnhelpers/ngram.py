@@ -19,10 +19,8 @@ class _NGram:
     """What the counting models share: n-grams as integers in base V, and tables of rows looked up by context."""
 
     def __init__(self, order: int, vocab_size: int):
-        order, vocab_size = (
-            operator.index(order),
-            operator.index(vocab_size),
-        )  # numpy's integers would overflow
+        # as Python's own integers: numpy's would overflow in the test below
+        order, vocab_size = operator.index(order), operator.index(vocab_size)
         if order < 1:
             raise ValueError(f"the order of an n-gram model is at least 1, got {order}")
         if vocab_size < 1 or vocab_size**order >= 2**63:
