@@ -38,7 +38,8 @@ def token_nll(
     return torch.cat(losses)
 
 
-def _cross_entropies(logits: Tensor, targets: Tensor) -> Tensor:
+def check_logits(logits: Tensor, targets: Tensor) -> None:
+    """Raise `ValueError` unless logits (..., V) and targets (...) fit and every target lies in 0..V-1."""
     if not isinstance(logits, Tensor) or logits.shape[:-1] != targets.shape:
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ValueError(
@@ -49,6 +50,10 @@ def _cross_entropies(logits: Tensor, targets: Tensor) -> Tensor:
         raise ValueError(
             f"targets must lie in 0..{logits.shape[-1] - 1}, one for each logit; got {targets.min()}..{targets.max()}"
         )
+
+
+def _cross_entropies(logits: Tensor, targets: Tensor) -> Tensor:
+    check_logits(logits, targets)
     flat = F.cross_entropy(logits.double().flatten(0, -2), targets.flatten().long(), reduction="none")
     return flat.view_as(targets)
 

@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from .diagnostics import layered_layout
+from .layout import layered_layout
 
 # Okabe and Ito 2008: eight colours that stay apart for colour-blind readers
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, BLACK = COLORS = (

@@ -11,7 +11,7 @@ mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 from nnhelpers import plots
-from nnhelpers.diagnostics import layered_layout
+from nnhelpers.layout import layered_layout
 
 
 @st.composite

@@ -1,0 +1,299 @@
+"""The training loop against torch's own optimizers and schedules, and what happens when training goes wrong."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import signal
+import threading
+
+import pytest
+import torch
+import torch.nn.functional as F
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from nnhelpers import evaluation
+from nnhelpers.mlp import MLP
+from nnhelpers.training import (
+    Log,
+    batch_loss,
+    fit,
+    make_optimizer,
+    minibatches,
+    n_parameters,
+    range_test,
+    rate_share,
+)
+
+X = torch.randint(0, 27, (200, 3), generator=torch.Generator().manual_seed(0))
+Y = (X.sum(dim=1)) % 27
+
+
+def network(seed=0, **options):
+    return MLP(27, 3, 4, 16, generator=torch.Generator().manual_seed(seed), **options)
+
+
+def batches(size=50):
+    return minibatches(X, Y, size, seed=1)
+
+
+def weights(model):
+    return torch.cat([p.detach().flatten() for p in model.parameters()])
+
+
+# Batches
+
+
+@given(n=st.integers(1, 40), size=st.integers(1, 50), seed=st.integers(0, 5))
+@settings(deadline=None, max_examples=60)
+def test_each_pass_shows_each_example_at_most_once_and_full_batches_only(n, size, seed):
+    size_used = min(size, n)
+    per_pass = n // size_used
+    stream = minibatches(torch.arange(n), torch.arange(n), size, seed)
+    for _ in range(3):
+        seen = torch.cat([x for x, y in itertools.islice(stream, per_pass) if torch.equal(x, y)])
+        assert len(seen) == per_pass * size_used
+        assert len(seen.unique()) == len(seen)
+
+
+def test_the_order_depends_on_the_seed_alone():
+    first = [x.tolist() for x, _ in itertools.islice(minibatches(X, Y, 64, seed=3), 5)]
+    torch.manual_seed(99)
+    assert first == [x.tolist() for x, _ in itertools.islice(minibatches(X, Y, 64, seed=3), 5)]
+    assert first != [x.tolist() for x, _ in itertools.islice(minibatches(X, Y, 64, seed=4), 5)]
+
+
+# The rate
+
+
+@pytest.mark.parametrize("n", [10, 11, 100, 1000])
+def test_one_cycle_is_torchs(n):
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.0, total_steps=n)
+    for step in range(n):
+        assert rate_share(step, n) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-6, abs=1e-9)
+        optimizer.step()
+        if step < n - 1:
+            theirs.step()
+
+
+def test_cosine_is_torchs_after_a_straight_warm_up():
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
+    theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=89, eta_min=0.1)
+    for step in range(10):
+        assert rate_share(step, 100, "cosine", warmup=10, final=0.1) == pytest.approx((step + 1) / 11)
+    for step in range(10, 100):
+        got = rate_share(step, 100, "cosine", warmup=10, final=0.1)
+        assert got == pytest.approx(optimizer.param_groups[0]["lr"])
+        optimizer.step()
+        theirs.step()
+
+
+@given(
+    n=st.integers(1, 50),
+    schedule=st.sampled_from(["constant", "cosine", "one_cycle"]),
+    warmup=st.integers(0, 60),
+)
+def test_every_share_lies_between_0_and_1(n, schedule, warmup):
+    assert all(0.0 <= rate_share(step, n, schedule, warmup) <= 1.0 for step in range(n))
+
+
+# The loop
+
+
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("clip", [None, 0.05])
+def test_fit_takes_the_steps_of_a_loop_written_out_with_torch(optimizer, clip):
+    ours, theirs = network(), network()
+    log = fit(ours, batches(), 30, 0.02, optimizer=optimizer, weight_decay=0.1, clip=clip, schedule="cosine")
+    matrices = [p for p in theirs.parameters() if p.ndim >= 2]
+    rest = [p for p in theirs.parameters() if p.ndim < 2]
+    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}]
+    make = {
+        "adamw": lambda: torch.optim.AdamW(groups, lr=0.02, betas=(0.9, 0.99)),
+        "sgd": lambda: torch.optim.SGD(groups, lr=0.02),
+    }
+    torchs = make[optimizer]()
+    for step, (x, y) in enumerate(itertools.islice(batches(), 30)):
+        for group in torchs.param_groups:
+            group["lr"] = 0.02 * (1 + math.cos(math.pi * step / 29)) / 2
+        loss = F.cross_entropy(theirs(x), y)
+        torchs.zero_grad()
+        loss.backward()
+        if clip is not None:
+            torch.nn.utils.clip_grad_norm_(theirs.parameters(), clip)
+        torchs.step()
+        assert log.losses[step] == pytest.approx(loss.item(), abs=1e-5)
+    torch.testing.assert_close(weights(ours), weights(theirs), rtol=1e-4, atol=1e-5)
+    assert log.rates[0] == 0.02
+    assert len(log.losses) == len(log.rates) == 30
+
+
+def test_the_same_bytes_with_or_without_a_progress_bar(capsys):
+    logs = []
+    for progress in (True, False):
+        model = network()
+        logs.append((fit(model, batches(), 20, 0.01, progress=progress).losses, weights(model)))
+    assert logs[0][0] == logs[1][0]
+    assert torch.equal(logs[0][1], logs[1][1])
+    assert ("20/20" in capsys.readouterr().err) == (os.environ.get("TQDM_DISABLE") != "1")
+
+
+def test_modules_of_torch_and_sequence_models_can_be_fitted():
+    model = nn.Sequential(nn.Embedding(27, 8), nn.Linear(8, 27))  # (B, T) -> (B, T, V)
+    log = fit(model, minibatches(X, X.roll(1, dims=1), 50), 40, 0.05)
+    assert log.losses[-1] < log.losses[0]
+    assert n_parameters(model) == 27 * 8 + 8 * 27 + 27
+
+
+def test_the_dev_loss_is_that_of_a_full_pass_in_eval_mode():
+    model = network(norm="batch")
+    log = fit(model, batches(), 25, 0.01, dev=(X, Y), eval_every=10)
+    assert log.dev_steps == [0, 10, 20, 25]
+    assert log.dev_losses[-1] == evaluation.nll(model, X, Y)
+    assert log.dev_losses[0] == evaluation.nll(network(norm="batch"), X, Y)
+    assert model.training
+    assert fit(model, batches(), 1, 0.01, dev=(X, Y)).dev_steps == [0, 1]
+
+
+def test_after_step_is_called_after_each_update():
+    model, seen = network(), []
+    fit(model, batches(), 3, 0.01, after_step=lambda: seen.append(weights(model)))
+    assert len(seen) == 3
+    assert torch.equal(seen[-1], weights(model))
+
+
+def test_the_log_is_smoothed_by_means_of_so_many_steps():
+    log = Log(losses=[1.0, 3.0, 5.0, 7.0, 9.0])
+    assert log.smoothed(2) == ([0.5, 2.5, 4.0], [2.0, 6.0, 9.0])
+
+
+# When it goes wrong
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_rate_and_last_finite_loss_and_keeps_the_weights():
+    model, good = network(), []
+    stream = itertools.chain(itertools.islice(batches(), 4), batches())
+
+    def poison():
+        good.append(weights(model))
+        if len(good) == 4:
+            with torch.no_grad():
+                model.parameters()[-1][0] = math.nan
+
+    with pytest.raises(
+        FloatingPointError, match=r"loss is nan at step 4, rate 0.01; the last finite loss was \d"
+    ):
+        fit(model, stream, 10, 0.01, schedule="constant", after_step=poison)
+    with torch.no_grad():
+        model.parameters()[-1][0] = good[-1][-27]
+    assert torch.equal(weights(model), good[-1])
+
+
+def test_a_model_that_begins_with_nan_is_told_so():
+    model = network()
+    with torch.no_grad():
+        model.parameters()[0].fill_(math.nan)
+    with pytest.raises(FloatingPointError, match=r"at step 0.*no loss was finite before"):
+        fit(model, batches(), 10, 0.01)
+
+
+def test_ctrl_c_ends_after_the_current_step_with_its_log():
+    before = signal.getsignal(signal.SIGINT)
+    model, steps = network(), itertools.count(1)
+    log = fit(
+        model,
+        batches(),
+        100,
+        0.01,
+        dev=(X, Y),
+        after_step=lambda: os.kill(os.getpid(), signal.SIGINT) if next(steps) == 7 else None,
+    )
+    assert log.interrupted
+    assert len(log.losses) == 7
+    assert log.dev_steps == [0, 7]
+    assert log.dev_losses[-1] == evaluation.nll(model, X, Y)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_second_ctrl_c_stops_at_once_and_the_handler_is_put_back():
+    before = signal.getsignal(signal.SIGINT)
+
+    def twice():
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        fit(network(), batches(), 100, 0.01, after_step=twice)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_fit_runs_in_a_thread_that_hears_no_signals():
+    logs = []
+    thread = threading.Thread(target=lambda: logs.append(fit(network(), batches(), 3, 0.01, progress=False)))
+    thread.start()
+    thread.join()
+    assert len(logs[0].losses) == 3
+
+
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (lambda: fit(network(), batches(), 10, 0.0), "rate must be finite and larger than 0, got 0.0"),
+        (lambda: fit(network(), batches(), 10, math.nan), "got nan"),
+        (lambda: fit(network(), batches(), 10, -1.0), "got -1.0"),
+        (lambda: fit(network(), batches(), 10, math.inf), "got inf"),
+        (lambda: fit(network(), batches(), 0, 0.1), "n_steps and eval_every must be at least 1"),
+        (lambda: fit(network(), batches(), 1, 0.1, eval_every=0), "got 1 and 0"),
+        (lambda: fit(network(), batches(), 1, 0.1, weight_decay=-1), "weight_decay must be"),
+        (lambda: fit(network(), batches(), 1, 0.1, clip=0), "clip is the largest norm"),
+        (lambda: fit(network(), batches(), 1, 0.1, schedule="linear"), "constant, cosine, one_cycle"),
+        (lambda: fit(network(), batches(), 1, 0.1, optimizer="lion"), '"adamw" or "sgd", got \'lion\''),
+        (lambda: fit(nn.Sequential(), batches(), 1, 0.1), "no parameters to train"),
+        (lambda: fit(network(), itertools.islice(batches(), 3), 9, 0.1), "ended after 3 of 9 steps"),
+        (lambda: fit(network(), minibatches(X, Y + 1, 200), 1, 0.1), r"targets must lie in 0..26"),
+        (lambda: fit(network(), minibatches(X, Y - 100, 200), 1, 0.1), r"targets must lie in 0..26"),
+        (
+            lambda: fit(network(), minibatches(X[:, :2], Y, 9), 1, 0.1),
+            r"reads windows \(N, 3\), got \(9, 2\)",
+        ),
+        (lambda: minibatches(X, Y[:-1], 10), "equally many and not empty: 200 and 199"),
+        (lambda: minibatches(X[:0], Y[:0], 10), "not empty"),
+        (lambda: minibatches(X, Y, 0), "at least one example, got batch_size=0"),
+    ],
+)
+def test_a_mistake_gets_a_sentence(use, message):
+    with pytest.raises(ValueError, match=message):
+        use()
+
+
+def test_weight_decay_pulls_at_matrices_only():
+    model = network(norm="batch")
+    decayed, free = make_optimizer(model.parameters(), "adamw", 0.1, 0.5).param_groups
+    assert decayed["weight_decay"] == 0.5
+    assert free["weight_decay"] == 0.0
+    assert {p.ndim for p in decayed["params"]} == {2}
+    assert {p.ndim for p in free["params"]} == {1}
+
+
+def test_the_batch_loss_is_the_mean_cross_entropy():
+    model = network()
+    assert batch_loss(model, X, Y).item() == pytest.approx(evaluation.nll(model, X, Y), abs=1e-6)
+
+
+# The range test
+
+
+def test_the_range_test_gives_each_rate_a_fresh_model_and_the_same_batches():
+    rates = [1e-4, 0.03, 1e4]
+    losses = range_test(network, batches, rates, n_steps=40)
+    assert losses == range_test(network, batches, rates, n_steps=40)
+    assert losses[1] == range_test(network, batches, [0.03], n_steps=40)[0]
+    assert losses[1] < losses[0] < losses[2]
+
+
+def test_a_rate_that_diverges_counts_as_infinite():
+    assert range_test(network, batches, [1e30], n_steps=20, optimizer="sgd") == [math.inf]
