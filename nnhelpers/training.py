@@ -7,6 +7,7 @@ A model is anything with `parameters()`, `train()` and `eval()` that maps a batc
 from __future__ import annotations
 
 import math
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -159,7 +160,9 @@ def _with_progress(
     batches: Batches, n_steps: int, log: Log, progress: bool
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """The first `n_steps` batches, under a bar that shows the loss unless TQDM_DISABLE is set."""
-    with tqdm(total=n_steps, **({} if progress else {"disable": True})) as bar:
+    # tqdm's own reading of the variable does not reach its notebook bars
+    hidden = not progress or os.environ.get("TQDM_DISABLE", "0") not in ("", "0")
+    with tqdm(total=n_steps, disable=hidden) as bar:
         for i, batch in enumerate(islice(batches, n_steps)):
             yield batch
             bar.update()
