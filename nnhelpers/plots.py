@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
@@ -23,6 +24,7 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, BLACK = COLORS = (
     "#F0E442",
     "#000000",
 )
+DASHES = ("-", "--", "-.", ":")  # because one curve may cover another
 
 
 def use_style() -> None:
@@ -141,8 +143,8 @@ def curves(
 ) -> Figure:
     """One curve for each entry of `ys` over the same `x`, and a named dashed line at each of the `levels`."""
     figure, axes = plt.subplots()
-    styles = zip(ys.items(), "osD^v<" * len(ys), ("-", "--", "-.", ":") * len(ys), strict=False)
-    for (name, y), marker, dashes in styles:  # dashes, because one curve may cover another
+    styles = zip(ys.items(), "osD^v<" * len(ys), DASHES * len(ys), strict=False)
+    for (name, y), marker, dashes in styles:
         axes.plot(x, y, label=name, linestyle=dashes, marker=marker if len(x) <= 20 else None, markersize=5)
     for (name, level), color in zip((levels or {}).items(), ("0.35", "0.6", "0.15") * 9, strict=False):
         axes.axhline(level, color=color, linestyle="--", linewidth=1.2)
@@ -155,3 +157,23 @@ def curves(
     if len(ys) > 1:
         axes.legend()
     return figure
+
+
+def histograms(
+    parts: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    title: str,
+    labels: tuple[str, str],
+    axes: Axes | None = None,
+) -> Figure:
+    """One outline for each entry of `parts`, (bin centres, density), from dark (first layer) to light (last)."""
+    if axes is None:
+        _, axes = plt.subplots()
+    shades = plt.get_cmap("cividis")(np.linspace(0, 0.9, max(len(parts), 1)))
+    for shade, dashes, (name, (centres, density)) in zip(
+        shades, DASHES * len(parts), parts.items(), strict=False
+    ):
+        axes.plot(centres, density, color=shade, linestyle=dashes, linewidth=1.6, label=name)
+    axes.set(title=title, xlabel=labels[0], ylabel=labels[1])
+    if len(parts) > 1:
+        axes.legend(fontsize=8.5)
+    return axes.figure

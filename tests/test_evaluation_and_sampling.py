@@ -168,16 +168,19 @@ def test_bits_per_byte_of_a_fair_coin_for_each_byte_is_one():
     assert evaluation.bits_per_byte(4 * math.log(2), n_tokens=10, n_bytes=40) == pytest.approx(1.0)
 
 
-def test_the_scoreboard_lines_up_and_rounds_seconds_up_to_a_power_of_ten():
+def test_the_scoreboard_lines_up_and_bounds_the_seconds_by_60_600_and_so_on():
     rows = [
         evaluation.Score("one", 2.5, 0.01, 729, 0.2),
-        evaluation.Score("a longer name", 2.0, 0.1, 1_000_000, 11.0),
+        evaluation.Score("a longer name", 2.0, 0.1, 1_000_000, 61.0),
     ]
     lines = evaluation.scoreboard(rows).split("\n")
     assert len({len(line) for line in lines}) == 1
-    assert lines[1].split()[1:] == ["2.5000", "0.0100", "3.6067", "729", "<", "10"]
-    assert lines[2].endswith("1,000,000    < 100")
-    assert evaluation.scoreboard([evaluation.Score("ten", 1.0, 0.1, 1, 10.0)]).endswith("< 100")
+    assert lines[1].split()[1:] == ["2.5000", "0.0100", "3.6067", "729", "<", "60"]
+    assert lines[2].endswith("1,000,000    < 600")
+    assert evaluation.scoreboard([evaluation.Score("sixty", 1.0, 0.1, 1, 60.0)]).endswith("< 600")
+    rough = evaluation.scoreboard(rows, decimals=2).split("\n")
+    assert rough[1].split()[1:4] == ["2.50", "0.01", "3.61"]
+    assert len({len(line) for line in rough}) == 1
     assert len(evaluation.scoreboard([]).split("\n")) == 1
 
 

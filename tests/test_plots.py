@@ -121,3 +121,15 @@ def test_colours_stay_apart_also_in_grey():
 
     assert len(set(plots.COLORS)) == 8
     assert abs(luminance(plots.BLUE) - luminance(plots.ORANGE)) > 0.2
+
+
+def test_histograms_draw_one_outline_for_each_layer_from_dark_to_light():
+    parts = {"first": ([0, 1], [0.2, 0.8]), "last": ([0, 1, 2], [0.1, 0.2, 0.7])}
+    (axes,) = plots.histograms(parts, "finding", ("value", "density")).axes
+    assert [line.get_label() for line in axes.lines] == ["first", "last"]
+    assert list(axes.lines[1].get_ydata()) == [0.1, 0.2, 0.7]
+    assert sum(axes.lines[0].get_color()[:3]) < sum(axes.lines[1].get_color()[:3])
+    figure, (left, right) = plots.plt.subplots(1, 2)
+    assert plots.histograms(parts, "finding", ("value", "density"), axes=right) is figure
+    assert not left.lines
+    assert plots.histograms({"one": parts["first"]}, "t", ("x", "y")).axes[0].get_legend() is None
