@@ -246,7 +246,7 @@ WRONG = {
         "# Exercise 2": [
             "def unbroadcast(dout, shape):\n    return dout.sum(0)",
             "def unbroadcast(dout, shape):\n    return dout.sum(0, keepdim=True)",
-            "def unbroadcast(dout, shape):\n    return dout.sum(tuple(range(dout.ndim - len(shape))))",  # sum(()) is all
+            "def unbroadcast(dout, shape):\n    return dout.sum(tuple(range(dout.ndim - len(shape))))",  # sum(())
             "def unbroadcast(dout, shape):\n"  # a mean where a sum is due
             "    added = dout.ndim - len(shape)\n    out = dout.mean(tuple(range(added))) if added else dout\n"
             "    copied = tuple(i for i, size in enumerate(shape) if size == 1 and out.shape[i] != 1)\n"
@@ -350,12 +350,14 @@ WRONG = {
         ],
         "# Exercise 6": [
             # the lecture's own network, on the last three letters: no gain
-            "def initial_parameters(generator):\n    return [p.detach().clone() for p in new_network().parameters()]\n\n\n"
+            "def initial_parameters(generator):\n"
+            "    return [p.detach().clone() for p in new_network().parameters()]\n\n\n"
             "def my_loss_and_gradients(parameters, x, y):\n    return loss_and_gradients(parameters, x[:, -3:], y)",
             # autograd inside
             "def initial_parameters(generator):\n    C = torch.randn(27, 10, generator=generator)\n"
             "    W = 0.1 * torch.randn(200, 80, generator=generator)\n"
-            "    return [C, W, torch.ones(200), torch.zeros(200), 0.01 * torch.randn(27, 200, generator=generator), torch.zeros(27)]\n\n\n"
+            "    return [C, W, torch.ones(200), torch.zeros(200),"
+            " 0.01 * torch.randn(27, 200, generator=generator), torch.zeros(27)]\n\n\n"
             "def my_loss_and_gradients(parameters, x, y):\n"
             "    with torch.enable_grad():\n"
             "        leaves = [p.clone().requires_grad_() for p in parameters]\n"
@@ -368,7 +370,8 @@ WRONG = {
             "    W = torch.randn(200, 192, generator=generator) * 0.1\n"
             "    V = 0.01 * torch.randn(24, 200, generator=generator)\n    return [C, W, V, torch.zeros(27)]\n\n\n"
             "def my_loss_and_gradients(parameters, x, y):\n    C, W, V, b = parameters\n"
-            "    flat = C[x].flatten(1)\n    pre = flat @ W.T\n    h = pre.relu()\n    o = h @ V.T\n    logits = o @ C.T + b\n"
+            "    flat = C[x].flatten(1)\n    pre = flat @ W.T\n    h = pre.relu()\n"
+            "    o = h @ V.T\n    logits = o @ C.T + b\n"
             "    do, _, db = backprop.linear_backward(backprop.cross_entropy_backward(logits, y), o, C)\n"
             "    dh, dV, _ = backprop.linear_backward(do, h, V)\n"
             "    dflat, dW, _ = backprop.linear_backward(backprop.relu_backward(dh, pre), flat, W)\n"
