@@ -155,6 +155,19 @@ HEALTHY = {
 }
 
 
+@pytest.mark.parametrize("rate", [0.1, 0.3, 1.0])
+def test_a_small_last_layer_may_grow_quickly_at_first(rate):
+    monitor = watch(network(), rate=rate, every=5, optimizer="sgd", schedule="constant")
+    assert max(monitor.over_time("update_ratio")["4 Linear"]) > 0.1 * rate
+    assert monitor.findings() == []
+
+
+def test_weights_that_begin_at_zero_have_no_ratio_and_are_not_ill():
+    monitor = watch(scaled(network(), 0.0, [-1]), every=1)
+    assert math.isnan(monitor.over_time("update_ratio")["4 Linear"][0])
+    assert monitor.findings() == []
+
+
 @pytest.mark.parametrize("case", HEALTHY)
 def test_the_monitor_is_quiet_about_a_healthy_network(case):
     monitor = watch(HEALTHY[case]())
