@@ -224,6 +224,26 @@ def test_a_unit_is_dead_when_it_is_zero_for_every_example():
     assert monitor.over_time("dead")["1 ReLU"] == [0.5]
 
 
+def test_units_that_are_silent_for_a_moment_are_not_dead():
+    model = network()
+    with HealthMonitor(model, every=1) as monitor:
+        for k in range(4):
+            with torch.no_grad():
+                model.layers[2].bias.fill_(-100.0 if k == 3 else 0.0)
+            batch_loss(model, X, Y).backward()
+            monitor.step()
+    assert monitor.over_time("dead")["3 ReLU"] == [0.0, 0.0, 0.0, 1.0]
+    assert "dead units" not in {finding.disease for finding in monitor.findings()}
+
+
+def test_between_measurements_nothing_is_computed(monkeypatch):
+    calls = []
+    measure = HealthMonitor._measure
+    monkeypatch.setattr(HealthMonitor, "_measure", lambda *args: (calls.append(1), measure(*args)))
+    watch(network(), n_steps=20, every=10)
+    assert len(calls) == 2 * len(network().layers)
+
+
 def test_units_lie_along_the_dimension_named():
     model = nn.Sequential(nn.Conv1d(3, 4, 1), nn.ReLU())
     with torch.no_grad():

@@ -192,6 +192,15 @@ def test_the_mlp_is_the_network_built_from_torchs_layers(norm, activation):
     torch.testing.assert_close(ours.eval()(ids), theirs.eval()(ids))
 
 
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_the_hidden_layers_of_the_mlp_start_with_the_gain_of_their_activation(activation):
+    model = MLP(27, 3, 10, 300, 2, activation=activation, generator=torch.Generator().manual_seed(0))
+    hidden = [layer.weight for layer in model.layers if isinstance(layer, Linear)][:-1]
+    for weight in hidden:
+        expected = nn.init.calculate_gain(activation) / math.sqrt(weight.shape[1])
+        assert weight.std().item() == pytest.approx(expected, rel=0.02)
+
+
 def test_the_same_generator_gives_the_same_network_and_a_loss_near_ln_v():
     a, b = (MLP(27, 3, generator=torch.Generator().manual_seed(5)) for _ in range(2))
     assert all(torch.equal(p, q) for p, q in zip(a.parameters(), b.parameters(), strict=True))

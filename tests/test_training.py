@@ -132,14 +132,22 @@ def test_fit_takes_the_steps_of_a_loop_written_out_with_torch(optimizer, clip):
     assert len(log.losses) == len(log.rates) == 30
 
 
-def test_the_same_bytes_with_or_without_a_progress_bar(capsys):
+@pytest.mark.parametrize(("disable", "bar"), [("0", True), ("", True), ("1", False)])
+def test_the_same_bytes_with_or_without_a_progress_bar(capsys, monkeypatch, disable, bar):
+    monkeypatch.setenv("TQDM_DISABLE", disable)
     logs = []
     for progress in (True, False):
         model = network()
         logs.append((fit(model, batches(), 20, 0.01, progress=progress).losses, weights(model)))
+        assert ("20/20" in capsys.readouterr().err) == (progress and bar)
     assert logs[0][0] == logs[1][0]
     assert torch.equal(logs[0][1], logs[1][1])
-    assert ("20/20" in capsys.readouterr().err) == (os.environ.get("TQDM_DISABLE") != "1")
+
+
+def test_a_model_left_in_eval_mode_is_trained_in_training_mode():
+    model = network(norm="batch").eval()
+    fit(model, batches(), 3, 0.01)
+    assert model.layers[3].num_batches_tracked == 3
 
 
 def test_modules_of_torch_and_sequence_models_can_be_fitted():
@@ -293,6 +301,11 @@ def test_the_range_test_gives_each_rate_a_fresh_model_and_the_same_batches():
     assert losses == range_test(network, batches, rates, n_steps=40)
     assert losses[1] == range_test(network, batches, [0.03], n_steps=40)[0]
     assert losses[1] < losses[0] < losses[2]
+
+
+def test_the_range_test_takes_the_mean_of_the_last_quarter():
+    log = fit(network(), batches(), 40, 0.03, schedule="constant")
+    assert range_test(network, batches, [0.03], n_steps=40) == [sum(log.losses[30:]) / 10]
 
 
 def test_a_rate_that_diverges_counts_as_infinite():
