@@ -13,7 +13,7 @@ lab: .venv/ready
 	$(BIN)/jupyter lab --notebook-dir=notebooks $(ROOT) $(LAB_ARGS)
 
 test: lint
-	$(ONE) $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --nbval --nbval-current-env --nbval-cell-timeout 300 tests notebooks
+	$(ONE) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout 300 tests notebooks
 
 lint: .venv/ready
 	$(BIN)/ruff check .
