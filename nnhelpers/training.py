@@ -33,8 +33,8 @@ def minibatches(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Batches without end: (inputs (batch_size, ...), targets (batch_size, ...)).
 
-    Every example comes once in each pass, in an order that depends on the seed and their number alone; the last
-    few of a pass that do not fill a batch wait for the next pass. A `batch_size` above their number takes all.
+    Each pass deals the examples out in a new order, which depends on the seed and their number alone; the few at
+    its end that do not fill a batch are left out of it. A `batch_size` above their number takes all.
     """
     n = len(inputs)
     if n != len(targets) or not n:
