@@ -201,14 +201,7 @@ def context_windows(words: Sequence[str], tokenizer: CharTokenizer, block_size: 
         raise ValueError(
             f"block_size is the number of characters a model sees; it must be at least 1, not {block_size}"
         )
-    if isinstance(words, str) or not len(words):
-        raise ValueError(f"context_windows takes a list of at least one word, got {words!r}")
-    if tokenizer.boundary is None:
-        raise ValueError('words need a boundary: build the tokenizer with CharTokenizer(words, boundary=".")')
-    if marked := [word for word in words if tokenizer.boundary in word]:
-        raise ValueError(
-            f"{marked[0]!r} holds the boundary {tokenizer.boundary!r}, which marks where a word ends"
-        )
+    _check_words(words, tokenizer)
     stream, is_target = [], []
     for word in words:
         ids = tokenizer.encode(word)
@@ -217,3 +210,30 @@ def context_windows(words: Sequence[str], tokenizer: CharTokenizer, block_size: 
     windows = torch.tensor(stream).unfold(0, block_size + 1, 1)  # (len(stream) - block_size, block_size + 1)
     windows = windows[torch.tensor(is_target)[block_size:]]  # (N, block_size + 1)
     return windows[:, :-1].contiguous(), windows[:, -1].contiguous()
+
+
+def whole_words(words: Sequence[str], tokenizer: CharTokenizer) -> tuple[Tensor, Tensor]:
+    """Every word once, for a model that predicts at all positions: inputs and targets (W, T), int64.
+
+    T is the length of the longest word and one more. A row of inputs begins with the boundary, a row of targets ends
+    with it; behind a shorter word the inputs are 0 and the targets -1, no target. In the order of `context_windows`,
+    whose targets are `targets[targets >= 0]`.
+    """
+    import torch
+
+    _check_words(words, tokenizer)
+    rows = [torch.tensor([0, *tokenizer.encode(word), 0]) for word in words]
+    inputs = torch.nn.utils.rnn.pad_sequence([row[:-1] for row in rows], batch_first=True)
+    targets = torch.nn.utils.rnn.pad_sequence([row[1:] for row in rows], batch_first=True, padding_value=-1)
+    return inputs, targets
+
+
+def _check_words(words: Sequence[str], tokenizer: CharTokenizer) -> None:
+    if isinstance(words, str) or not len(words):
+        raise ValueError(f"words are a list of at least one word, got {words!r}")
+    if tokenizer.boundary is None:
+        raise ValueError('words need a boundary: build the tokenizer with CharTokenizer(words, boundary=".")')
+    if marked := [word for word in words if tokenizer.boundary in word]:
+        raise ValueError(
+            f"{marked[0]!r} holds the boundary {tokenizer.boundary!r}, which marks where a word ends"
+        )

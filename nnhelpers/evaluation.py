@@ -16,11 +16,13 @@ from torch import Tensor
 
 from .sampling import evaluating
 
+NO_TARGET = -1  # stands where a padded sequence has no next token: left out of every loss
+
 
 def token_nll(
     model: Callable[[Tensor], Tensor], inputs: Tensor, targets: Tensor, batch_size: int = 8192
 ) -> Tensor:
-    """-ln p of every target, in nats, float64, in the shape of `targets`: (N,) or (B, T).
+    """-ln p of every target, in nats, float64, in the shape of `targets`: (N,) or (B, T); NaN where there is none (-1).
 
     `model` maps inputs (N, block) to logits (N, V), or (B, T) to (B, T, V). It runs in eval mode and without
     gradients, on about `batch_size` targets at a time; its mode is restored.
@@ -39,14 +41,14 @@ def token_nll(
 
 
 def check_logits(logits: Tensor, targets: Tensor) -> None:
-    """Raise `ValueError` unless logits (..., V) and targets (...) fit and every target lies in 0..V-1."""
+    """Raise `ValueError` unless logits (..., V) and targets (...) fit; targets lie in 0..V-1, or are -1: none."""
     if not isinstance(logits, Tensor) or logits.shape[:-1] != targets.shape:
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ValueError(
             f"logits of shape {shape} do not fit targets of shape {tuple(targets.shape)}: "
             "a model returns a tensor with one row of logits for each target"
         )
-    if not (0 <= int(targets.min()) and int(targets.max()) < logits.shape[-1]):
+    if not (int(targets.min()) >= NO_TARGET and int(targets.max()) < logits.shape[-1]):
         raise ValueError(
             f"targets must lie in 0..{logits.shape[-1] - 1}, one for each logit; got {targets.min()}..{targets.max()}"
         )
@@ -54,13 +56,14 @@ def check_logits(logits: Tensor, targets: Tensor) -> None:
 
 def _cross_entropies(logits: Tensor, targets: Tensor) -> Tensor:
     check_logits(logits, targets)
-    flat = F.cross_entropy(logits.double().flatten(0, -2), targets.flatten().long(), reduction="none")
-    return flat.view_as(targets)
+    logits, flat = logits.double().flatten(0, -2), targets.flatten().long()
+    losses = F.cross_entropy(logits, flat, reduction="none", ignore_index=NO_TARGET)
+    return losses.masked_fill(flat == NO_TARGET, math.nan).view_as(targets)
 
 
 def nll(model: Callable[[Tensor], Tensor], inputs: Tensor, targets: Tensor, batch_size: int = 8192) -> float:
-    """The mean of `token_nll`: nats per token over everything given."""
-    return token_nll(model, inputs, targets, batch_size).mean().item()
+    """The mean of `token_nll`: nats per token over all targets given."""
+    return token_nll(model, inputs, targets, batch_size).nanmean().item()
 
 
 def word_ids(targets: Tensor, stop_id: int = 0) -> Tensor:
@@ -122,9 +125,11 @@ class Score:
     def of(
         cls, name: str, model: Callable, inputs: Tensor, targets: Tensor, seconds: float, n_parameters: int
     ) -> Score:
-        """Evaluate a model of words, each ended by token 0, on windows (N, block) and targets (N,)."""
-        losses = token_nll(model, inputs, targets)
-        error = bootstrap_se(losses, word_ids(targets))
+        """Evaluate a model of words, each ended by token 0: on windows (N, block) and targets (N,), or on whole words
+        (W, T), as `data.context_windows` and `data.whole_words` make them."""
+        there = torch.as_tensor(targets) != NO_TARGET
+        losses = token_nll(model, inputs, targets)[there]
+        error = bootstrap_se(losses, word_ids(targets[there]))
         return cls(name, losses.mean().item(), error, n_parameters, seconds)
 
 

@@ -22,35 +22,22 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .evaluation import check_logits, nll
+from .batches import Batches, minibatches
+from .evaluation import NO_TARGET, check_logits, nll
+from .optim import make_optimizer, make_optimizers
 
-Batches = Iterable[tuple[Tensor, Tensor]]
+__all__ = [
+    "Log",
+    "batch_loss",
+    "fit",
+    "make_optimizer",
+    "minibatches",
+    "n_parameters",
+    "range_test",
+    "rate_share",
+    "set_rate",
+]
 SCHEDULES = ("constant", "cosine", "one_cycle")
-
-
-def minibatches(
-    inputs: Tensor, targets: Tensor, batch_size: int, seed: int = 0
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches without end: (inputs (batch_size, ...), targets (batch_size, ...)).
-
-    Each pass deals the examples out in a new order, which depends on the seed and their number alone; the few at
-    its end that do not fill a batch are left out of it. A `batch_size` above their number takes all.
-    """
-    n = len(inputs)
-    if n != len(targets) or not n:
-        raise ValueError(f"inputs and targets must be equally many and not empty: {n} and {len(targets)}")
-    if batch_size < 1:
-        raise ValueError(f"a batch holds at least one example, got batch_size={batch_size}")
-    return _minibatches(inputs, targets, min(batch_size, n), torch.Generator().manual_seed(seed))
-
-
-def _minibatches(inputs, targets, batch_size, generator) -> Iterator[tuple[Tensor, Tensor]]:
-    while True:
-        # torch.rand draws the same numbers in every version of torch; torch.randperm does not promise it
-        order = torch.rand(len(inputs), generator=generator, dtype=torch.float64).argsort(stable=True)
-        order = order[: len(order) // batch_size * batch_size]
-        for rows in order.split(batch_size):
-            yield inputs[rows], targets[rows]
 
 
 def rate_share(
@@ -117,11 +104,12 @@ def fit(
 ) -> Log:
     """Train `model` in place for `n_steps` batches and return the log. The model is left in training mode.
 
-    The loss is the mean cross-entropy of the batch, in nats. `optimizer` is "adamw" (Loshchilov and Hutter 2017) or
-    "sgd"; weight decay, decoupled in both, pulls at matrices only, not at biases and gains. `rate` is the full
-    rate, which `rate_share` scales from step to step. `clip` bounds the norm of the whole gradient. With `dev` =
-    (inputs, targets) the full dev loss is taken before the first step, every `eval_every` steps and at the end.
-    `after_step` is called after each update (a `HealthMonitor`'s `step`, say).
+    The loss is the mean cross-entropy of the batch, in nats. `optimizer` is "adamw" (Loshchilov and Hutter 2017),
+    "sgd", or "muon" for the matrices that `model.hidden_matrices()` lists and AdamW for the rest; weight decay,
+    decoupled in all, pulls at matrices only, not at biases and gains. `rate` is the full rate, which `rate_share`
+    scales from step to step. `clip` bounds the norm of the whole gradient. With `dev` = (inputs, targets) the full dev
+    loss is taken before the first step, every `eval_every` steps and at the end. `after_step` is called after each
+    update (a `HealthMonitor`'s `step`, say).
 
     Ctrl-C ends the training after the step that it falls in: the log then says `interrupted`. A loss that is not
     finite raises `FloatingPointError` with the step, the rate and the last finite loss.
@@ -129,18 +117,18 @@ def fit(
     _check_settings(n_steps, rate, weight_decay, clip, eval_every)
     rate_share(0, n_steps, schedule)
     parameters = list(model.parameters())
-    optimizer_ = make_optimizer(parameters, optimizer, rate, weight_decay, betas)
+    optimizers = make_optimizers(model, optimizer, rate, weight_decay, betas)
     log, start = Log(), perf_counter()
     model.train()
     _evaluate(log, model, dev)
     with _ctrl_c_noted() as pressed:
         for x, y in _with_progress(batches, n_steps, log, progress):
             now = rate * rate_share(len(log.losses), n_steps, schedule, warmup)
-            for group in optimizer_.param_groups:
-                group["lr"] = now
+            set_rate(optimizers, now)
             loss = _backward(model, x, y, parameters, clip)
             _check_finite(loss, log, now)
-            optimizer_.step()
+            for each in optimizers:
+                each.step()
             log.losses.append(loss)
             log.rates.append(now)
             if after_step is not None:
@@ -205,27 +193,11 @@ def _check_settings(n_steps, rate, weight_decay, clip, eval_every) -> None:
         raise ValueError(f"clip is the largest norm of the gradient; it must be larger than 0, got {clip}")
 
 
-def make_optimizer(
-    parameters: Iterable[Tensor],
-    name: str,
-    rate: float,
-    weight_decay: float = 0.0,
-    betas: tuple[float, float] = (0.9, 0.99),
-) -> torch.optim.Optimizer:
-    """ "adamw" or "sgd" with weight decay on the matrices (two dimensions and more) alone."""
-    parameters = list(parameters)
-    if not parameters:
-        raise ValueError("the model has no parameters to train")
-    groups = [
-        {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": weight_decay},
-        {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    if name == "adamw":
-        return torch.optim.AdamW(groups, lr=rate, betas=betas, fused=True)
-    if name == "sgd":
-        return torch.optim.SGD(groups, lr=rate)
-    raise ValueError(f'an optimizer is "adamw" or "sgd", got {name!r}')
+def set_rate(optimizers: Iterable[torch.optim.Optimizer], rate: float) -> None:
+    """Use `rate` from the next step on."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate
 
 
 def n_parameters(model: Any) -> int:
@@ -234,10 +206,13 @@ def n_parameters(model: Any) -> int:
 
 
 def batch_loss(model: Callable[[Tensor], Tensor], x: Tensor, y: Tensor) -> Tensor:
-    """The mean cross-entropy of a batch: logits (..., V) of `model(x)` against targets y (...), a scalar tensor."""
+    """The mean cross-entropy of a batch: logits (..., V) of `model(x)` against targets y (...), a scalar tensor.
+
+    Targets of -1 are left out, as in `evaluation.token_nll`.
+    """
     logits = model(x)
     check_logits(logits, y)
-    return F.cross_entropy(logits.flatten(0, -2), y.flatten())
+    return F.cross_entropy(logits.flatten(0, -2), y.flatten(), ignore_index=NO_TARGET)
 
 
 def _backward(model, x, y, parameters, clip) -> float:

@@ -124,7 +124,7 @@ def test_the_boundary_has_id_zero_and_letters_follow_in_order():
         (lambda t: data.CharTokenizer(["a.b"], boundary="."), "does not occur in the texts"),
         (lambda t: data.CharTokenizer(["ab"], boundary="<>"), "must be one character"),
         (lambda t: data.context_windows([], t, 3), "at least one word"),
-        (lambda t: data.context_windows("abc", t, 3), "takes a list"),
+        (lambda t: data.context_windows("abc", t, 3), "words are a list"),
         (lambda t: data.context_windows(["abc"], t, 0), "at least 1, not 0"),
         (lambda t: data.context_windows(["abd"], t, 1), "'d' in 'abd'"),
         (lambda t: data.context_windows(["abc"], data.CharTokenizer("abc"), 1), "need a boundary"),

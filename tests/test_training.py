@@ -259,7 +259,7 @@ def test_fit_runs_in_a_thread_that_hears_no_signals():
         (lambda: fit(network(), batches(), 1, 0.1, weight_decay=-1), "weight_decay must be"),
         (lambda: fit(network(), batches(), 1, 0.1, clip=0), "clip is the largest norm"),
         (lambda: fit(network(), batches(), 1, 0.1, schedule="linear"), "constant, cosine, one_cycle"),
-        (lambda: fit(network(), batches(), 1, 0.1, optimizer="lion"), '"adamw" or "sgd", got \'lion\''),
+        (lambda: fit(network(), batches(), 1, 0.1, optimizer="lion"), '"sgd" or "muon", got \'lion\''),
         (lambda: fit(nn.Sequential(), batches(), 1, 0.1), "no parameters to train"),
         (lambda: fit(network(), itertools.islice(batches(), 3), 9, 0.1), "ended after 3 of 9 steps"),
         (lambda: fit(network(), minibatches(X, Y + 1, 200), 1, 0.1), r"targets must lie in 0..26"),

@@ -1,0 +1,119 @@
+"""Batches without end, for every kind of model: examples, whole words, and windows of a text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import count
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .evaluation import NO_TARGET
+
+Batches = Iterable[tuple[Tensor, Tensor]]
+
+
+def minibatches(
+    inputs: Tensor, targets: Tensor, batch_size: int, seed: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches without end: (inputs (batch_size, ...), targets (batch_size, ...)).
+
+    Each pass deals the examples out in a new order, which depends on the seed and their number alone; the few at
+    its end that do not fill a batch are left out of it. A `batch_size` above their number takes all.
+    """
+    n = len(inputs)
+    if n != len(targets) or not n:
+        raise ValueError(f"inputs and targets must be equally many and not empty: {n} and {len(targets)}")
+    if batch_size < 1:
+        raise ValueError(f"a batch holds at least one example, got batch_size={batch_size}")
+    return _minibatches(inputs, targets, min(batch_size, n), torch.Generator().manual_seed(seed))
+
+
+def _minibatches(inputs, targets, batch_size, generator) -> Iterator[tuple[Tensor, Tensor]]:
+    while True:
+        order = _shuffled(len(inputs), generator)
+        order = order[: len(order) // batch_size * batch_size]
+        for rows in order.split(batch_size):
+            yield inputs[rows], targets[rows]
+
+
+def _shuffled(n: int, generator: torch.Generator) -> Tensor:
+    """The numbers 0..n-1 in random order."""
+    # torch.rand draws the same numbers in every version of torch; torch.randperm does not promise it
+    return torch.rand(n, generator=generator, dtype=torch.float64).argsort(stable=True)
+
+
+def word_batches(
+    inputs: Tensor, targets: Tensor, n_positions: int, seed: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches without end of whole words (`data.whole_words`), each of words of one length: nothing is padded.
+
+    A batch (B, T) holds about `n_positions` targets, B T of them. Each pass deals the words of each length out anew
+    and takes the batches in a new order, which depend on the seed and the words' lengths alone.
+    """
+    if inputs.shape != targets.shape or inputs.ndim != 2 or not inputs.numel():
+        raise ValueError(
+            "inputs and targets are those of data.whole_words, (W, T) both; got shapes "
+            f"{tuple(inputs.shape)} and {tuple(targets.shape)}"
+        )
+    if n_positions < 1:
+        raise ValueError(f"a batch holds at least one position, got n_positions={n_positions}")
+    return _word_batches(inputs, targets, n_positions, torch.Generator().manual_seed(seed))
+
+
+def _word_batches(inputs, targets, n_positions, generator) -> Iterator[tuple[Tensor, Tensor]]:
+    lengths = (targets != NO_TARGET).sum(dim=1)
+    alike = [(int(length), (lengths == length).nonzero().flatten()) for length in lengths.unique()]
+    while True:
+        batches = []
+        for length, words in alike:
+            dealt = words[_shuffled(len(words), generator)]
+            batches += [(length, rows) for rows in dealt.split(max(1, n_positions // length))]
+        for i in _shuffled(len(batches), generator).tolist():
+            length, rows = batches[i]
+            yield inputs[rows, :length], targets[rows, :length]
+
+
+def text_windows(ids: Tensor, block_size: int) -> tuple[Tensor, Tensor]:
+    """A text (n,) cut into blocks, one after the other: inputs and targets (ceil((n - 1) / block_size), block_size).
+
+    Every token but the first is a target once, which makes a full pass over a split; behind the end the inputs are
+    0 and the targets -1, no target.
+    """
+    ids = torch.as_tensor(ids, dtype=torch.int64)
+    if ids.ndim != 1 or len(ids) < 2 or block_size < 1:
+        raise ValueError(
+            f"a text of at least two ids (n,) and a block of at least one are needed, got shape {tuple(ids.shape)} "
+            f"and block_size={block_size}"
+        )
+    missing = -(len(ids) - 1) % block_size
+    inputs = F.pad(ids[:-1], (0, missing)).view(-1, block_size)
+    return inputs, F.pad(ids[1:], (0, missing), value=NO_TARGET).view(-1, block_size)
+
+
+def text_batches(
+    ids: Tensor, block_size: int, batch_size: int, seed: int = 0, start: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches without end of windows at random places of a text (n,): inputs and targets (batch_size, block_size).
+
+    Batch number i depends on `seed` and i alone, so a training that is taken up again at batch `start` goes on as if it
+    had never stopped. `ids` may be a numpy array, memory-mapped, too.
+    """
+    if len(ids) <= block_size or block_size < 1 or batch_size < 1:
+        raise ValueError(
+            f"windows of block_size={block_size} and the token behind them do not fit a text of {len(ids)} tokens, "
+            f"or batch_size={batch_size} is below 1; use a longer text or a shorter block"
+        )
+    return _text_batches(ids, block_size, batch_size, seed, start)
+
+
+def _text_batches(ids, block_size, batch_size, seed, start) -> Iterator[tuple[Tensor, Tensor]]:
+    generator = torch.Generator()
+    offsets = torch.arange(block_size + 1)
+    for i in count(start):
+        generator.manual_seed(seed * 1_000_003 + i)
+        begins = torch.rand(batch_size, generator=generator, dtype=torch.float64) * (len(ids) - block_size)
+        places = begins.long()[:, None] + offsets  # (batch_size, block_size + 1)
+        windows = ids[places] if isinstance(ids, Tensor) else torch.from_numpy(ids[places.numpy()])
+        yield windows[:, :-1].long(), windows[:, 1:].long()

@@ -1,0 +1,255 @@
+"""Lecture 6: a tree of pairs, the same tree as dilated causal convolutions, and WaveNet (van den Oord et al. 2016).
+
+Between the layers of the convolutional models the units lie along dimension 1, (B, C, T), as in `torch.nn.Conv1d`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class CausalConv1d(nn.Module):
+    """(B, C_in, T) -> (B, C_out, T): out[t] = bias + sum over k of W[k] x[t - dilation (K-1-k)], from the past alone.
+
+    `weight` is (C_out, C_in, K), as in `torch.nn.Conv1d`; left of the sequence stand zeros. The weights start as normal
+    with standard deviation gain / sqrt(C_in K), the bias at 0.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        kernel_size: int = 2,
+        dilation: int = 1,
+        bias: bool = True,
+        gain: float = 1.0,
+        generator: torch.Generator | None = None,
+    ):
+        super().__init__()
+        if min(in_channels, out_channels, kernel_size, dilation) < 1:
+            raise ValueError(
+                "channels, kernel_size and dilation are at least 1, got "
+                f"{in_channels}, {out_channels}, {kernel_size} and {dilation}"
+            )
+        self.dilation, self.kernel_size = dilation, kernel_size
+        std = gain / math.sqrt(in_channels * kernel_size)
+        shape = (out_channels, in_channels, kernel_size)
+        self.weight = nn.Parameter(torch.randn(shape, generator=generator) * std)
+        self.bias = nn.Parameter(torch.zeros(out_channels)) if bias else None
+
+    @property
+    def n_past(self) -> int:
+        """How many steps before the present one the kernel reaches back."""
+        return self.dilation * (self.kernel_size - 1)
+
+    def forward(self, x: Tensor, past: Tensor | None = None) -> Tensor:
+        """`past` (B, C_in, n_past) are the inputs before x; zeros if there are none."""
+        x = F.pad(x, (self.n_past, 0)) if past is None else torch.cat([past, x], dim=2)
+        return F.conv1d(x, self.weight, self.bias, dilation=self.dilation)
+
+    def extra_repr(self) -> str:
+        out_channels, in_channels, kernel_size = self.weight.shape
+        return f"{in_channels}, {out_channels}, kernel_size={kernel_size}, dilation={self.dilation}"
+
+
+def receptive_field(kernel_size: int, dilations: Sequence[int]) -> int:
+    """How many inputs the last output of a stack of causal convolutions depends on, its own position included."""
+    return 1 + (kernel_size - 1) * sum(dilations)
+
+
+class FusePairs(nn.Module):
+    """(N, T, C) -> (N, T / 2, 2 C): each two neighbours become one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        n, t, c = x.shape
+        return x.reshape(n, t // 2, 2 * c)
+
+
+class PositionNorm(nn.BatchNorm1d):
+    """Batch normalisation of (N, T, C) for each of C units: the mean is taken over examples and positions."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+
+class Tree(nn.Module):
+    """Windows (N, block_size) int64 -> logits (N, vocab_size), by fusing pairs until one position is left.
+
+    Each of log2(block_size) levels is FusePairs, Linear, batch normalisation over examples and positions, tanh.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        block_size: int = 8,
+        n_embd: int = 24,
+        n_hidden: int = 128,
+        generator: torch.Generator | None = None,
+    ):
+        super().__init__()
+        n_levels = block_size.bit_length() - 1
+        if block_size != 2**n_levels or n_levels < 1:
+            raise ValueError(
+                f"a tree of pairs needs a block_size that is a power of two (2, 4, 8, …), got {block_size}"
+            )
+        self.block_size = block_size
+        self.embedding = nn.Embedding(vocab_size, n_embd)
+        widths = [n_embd] + [n_hidden] * n_levels
+        self.linears = nn.ModuleList(nn.Linear(2 * a, b, bias=False) for a, b in pairwise(widths))
+        self.norms = nn.ModuleList(PositionNorm(n_hidden) for _ in range(n_levels))
+        self.fuse = FusePairs()
+        self.head = nn.Linear(n_hidden, vocab_size)
+        _initialise(self, generator)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        if ids.shape[-1] != self.block_size:
+            raise ValueError(
+                f"this tree reads windows of {self.block_size} ids, got shape {tuple(ids.shape)}"
+            )
+        x = self.embedding(ids)  # (N, block_size, n_embd)
+        for linear, norm in zip(self.linears, self.norms, strict=True):
+            x = torch.tanh(norm(linear(self.fuse(x))))  # half as many positions
+        return self.head(x[:, 0])
+
+    def dilated(self) -> DilatedTree:
+        """The same function, with the same weights, at every position of a sequence: see `DilatedTree`."""
+        return DilatedTree(self)
+
+
+class DilatedTree(nn.Module):
+    """A `Tree` as causal convolutions of dilation 1, 2, 4, …: ids (B, T) -> logits (B, T, vocab_size).
+
+    In eval mode the logits at position t are those of the tree for the window that ends there. The parts are shared
+    with the tree, but for the convolutions, whose weights are copies.
+    """
+
+    def __init__(self, tree: Tree):
+        super().__init__()
+        self.block_size = tree.block_size
+        self.embedding, self.norms, self.head = tree.embedding, tree.norms, tree.head
+        self.convs = nn.ModuleList()
+        for level, linear in enumerate(tree.linears):
+            n_out, n_in = linear.weight.shape
+            conv = CausalConv1d(n_in // 2, n_out, 2, dilation=2**level, bias=False)
+            # columns of the linear layer: first those of the left neighbour, then those of the right one
+            conv.weight.data = linear.weight.detach().view(n_out, 2, n_in // 2).transpose(1, 2).clone()
+            self.convs.append(conv)
+        self.train(tree.training)
+
+    def forward(self, ids: Tensor) -> Tensor:
+        x = self.embedding(ids)  # (B, T, n_embd)
+        for conv, norm in zip(self.convs, self.norms, strict=True):
+            x = torch.tanh(norm(conv(x.transpose(1, 2)).transpose(1, 2)))  # (B, T, n_hidden)
+        return self.head(x)
+
+
+def _initialise(model: nn.Module, generator: torch.Generator | None) -> None:
+    """Embeddings normal(0, 1), linear layers with gain 5/3 for the tanh behind them; the head at a tenth of 1."""
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if name.startswith("embedding"):
+                p.normal_(generator=generator)
+            elif p.ndim >= 2:
+                gain = 0.1 if name.startswith("head") else 5 / 3
+                p.normal_(0.0, gain / math.sqrt(p[0].numel()), generator=generator)
+            elif name.endswith("bias"):
+                p.zero_()
+
+
+class GatedLayer(nn.Module):
+    """x (B, C, T) -> (x + R z, S z) with z = tanh(W_f * x) sigmoid(W_g * x): the residual and the skip path."""
+
+    def __init__(
+        self, n_channels: int, n_skip: int, kernel_size: int, dilation: int, dropout: float, generator
+    ):
+        super().__init__()
+        self.conv = CausalConv1d(n_channels, 2 * n_channels, kernel_size, dilation, generator=generator)
+        self.tanh, self.sigmoid, self.dropout = nn.Tanh(), nn.Sigmoid(), nn.Dropout1d(dropout)
+        self.out = CausalConv1d(n_channels, n_channels + n_skip, 1, generator=generator)
+
+    def forward(self, x: Tensor, past: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        value, gate = self.conv(x, past).chunk(2, dim=1)
+        z = self.dropout(self.tanh(value) * self.sigmoid(gate))  # (B, C, T)
+        residual, skip = self.out(z).split([x.shape[1], self.out.weight.shape[0] - x.shape[1]], dim=1)
+        return x + residual, skip
+
+
+class WaveNetCache:
+    """For each layer the last inputs that its kernel still reaches back to, (B, C, n_past); zeros before the start."""
+
+    slides = True  # the past that matters has a fixed length, so a text may grow without end
+
+    def __init__(self, pasts: list[Tensor]):
+        self.pasts = pasts
+        self.n_tokens = 0
+
+    def take(self, layer: int, x: Tensor) -> Tensor:
+        """The past of x (B, C, T) in this layer; what x leaves for its own future takes its place."""
+        past = self.pasts[layer]
+        self.pasts[layer] = torch.cat([past, x], dim=2)[:, :, x.shape[2] :]
+        return past
+
+
+class WaveNet(nn.Module):
+    """ids (B, T) int64 -> logits (B, T, vocab_size) of the token after each position, for any T.
+
+    Gated causal convolutions with the given `dilations`, each with a residual and a skip path; the skips are
+    added up, and two more layers (ReLU before each) turn them into logits.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        n_channels: int = 64,
+        dilations: Sequence[int] = (1, 2, 4, 8),
+        kernel_size: int = 2,
+        n_skip: int | None = None,
+        dropout: float = 0.0,
+        generator: torch.Generator | None = None,
+    ):
+        super().__init__()
+        n_skip = n_skip or n_channels
+        self.embedding = nn.Embedding(vocab_size, n_channels)
+        nn.init.normal_(self.embedding.weight, generator=generator)
+        self.dropout = nn.Dropout(dropout)
+        self.layers = nn.ModuleList(
+            GatedLayer(n_channels, n_skip, kernel_size, dilation, dropout, generator)
+            for dilation in dilations
+        )
+        self.mix = CausalConv1d(n_skip, n_skip, 1, gain=math.sqrt(2), generator=generator)
+        self.head = CausalConv1d(n_skip, vocab_size, 1, gain=0.1, generator=generator)
+        self.receptive_field = receptive_field(kernel_size, dilations)
+
+    @property
+    def block_size(self) -> int:
+        """How many of the last tokens the next one depends on."""
+        return self.receptive_field
+
+    def forward(self, ids: Tensor, cache: WaveNetCache | None = None) -> Tensor:
+        """With a `cache` the ids follow the tokens in it, and are added to it."""
+        x = self.dropout(self.embedding(ids)).transpose(1, 2)  # (B, C, T)
+        skips: Tensor | float = 0.0
+        for i, layer in enumerate(self.layers):
+            x, skip = layer(x, None if cache is None else cache.take(i, x))
+            skips = skips + skip
+        if cache is not None:
+            cache.n_tokens += ids.shape[1]
+        skips = skips / math.sqrt(len(self.layers))
+        return self.head(F.relu(self.mix(F.relu(skips)))).transpose(1, 2)
+
+    def start_cache(self, batch_size: int) -> WaveNetCache:
+        """An empty cache for `batch_size` sequences: `model(ids, cache)` then reads on where the last call ended."""
+        like = self.embedding.weight
+        return WaveNetCache(
+            [like.new_zeros(batch_size, like.shape[1], layer.conv.n_past) for layer in self.layers]
+        )
+
+    def hidden_matrices(self) -> list[Tensor]:
+        """The kernels inside the network: those that Muon updates (table, head and biases take AdamW)."""
+        return [p for module in (self.layers, self.mix) for p in module.parameters() if p.ndim >= 2]
