@@ -88,8 +88,8 @@ def generate(
         for _ in range(max_new_tokens):
             logits = read(ids)
             logits = logits[:, -1] if logits.ndim == 3 else logits  # (B, V)
-            probs = next_probs(logits, temperature, top_k, top_p)
-            drawn = sample_index(probs.cpu(), generator).to(ids.device)
+            probs = next_probs(logits.cpu(), temperature, top_k, top_p)
+            drawn = sample_index(probs, generator).to(ids.device)
             ids = torch.cat([ids, drawn[:, None]], dim=1)
             running &= drawn != stop_id if stop_id is not None else True
             if not running.any():
