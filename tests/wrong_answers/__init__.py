@@ -1,4 +1,4 @@
-"""The usual wrong answers, by notebook and exercise; a test puts each into its stub and expects the check to refuse it."""
+"""The usual wrong answers, by notebook and exercise: a test puts each into its stub, and its check must refuse it."""
 
 from importlib import import_module
 from pathlib import Path
