@@ -52,6 +52,11 @@ def word_batches(
     A batch (B, T) holds about `n_positions` targets, B T of them. Each pass deals the words of each length out anew
     and takes the batches in a new order, which depend on the seed and the words' lengths alone.
     """
+    _check_whole_words(inputs, targets, n_positions)
+    return _word_batches(inputs, targets, n_positions, torch.Generator().manual_seed(seed))
+
+
+def _check_whole_words(inputs: Tensor, targets: Tensor, n_positions: int) -> None:
     if inputs.shape != targets.shape or inputs.ndim != 2 or not inputs.numel():
         raise ValueError(
             "inputs and targets are those of data.whole_words, (W, T) both; got shapes "
@@ -59,7 +64,11 @@ def word_batches(
         )
     if n_positions < 1:
         raise ValueError(f"a batch holds at least one position, got n_positions={n_positions}")
-    return _word_batches(inputs, targets, n_positions, torch.Generator().manual_seed(seed))
+    there = targets != NO_TARGET
+    if not (there[:, 0].all() and (there[:, :-1] >= there[:, 1:]).all()):
+        raise ValueError(
+            "the targets of a word stand at the start of its row, at least one, and -1 only behind them"
+        )
 
 
 def _word_batches(inputs, targets, n_positions, generator) -> Iterator[tuple[Tensor, Tensor]]:
@@ -73,6 +82,34 @@ def _word_batches(inputs, targets, n_positions, generator) -> Iterator[tuple[Ten
         for i in _shuffled(len(batches), generator).tolist():
             length, rows = batches[i]
             yield inputs[rows, :length], targets[rows, :length]
+
+
+def packed_words(
+    inputs: Tensor, targets: Tensor, n_positions: int, seed: int = 0
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Batches without end of whole words (`data.whole_words`) end to end in one row: inputs and targets (1, n).
+
+    Words of all lengths stand together and nothing is padded; the model has to look no further back than the
+    boundary at which a word begins (`wavenet.WaveNet` with `start_id=0`). A batch begins a new word after at least
+    `n_positions`; each pass takes the words in a new order, and leaves out the last batch if it is not full.
+    """
+    _check_whole_words(inputs, targets, n_positions)
+    return _packed_words(inputs, targets, n_positions, torch.Generator().manual_seed(seed))
+
+
+def _packed_words(inputs, targets, n_positions, generator) -> Iterator[tuple[Tensor, Tensor]]:
+    there = targets != NO_TARGET
+    lengths = there.sum(dim=1)
+    while True:
+        order = _shuffled(len(inputs), generator)
+        before = lengths[order].cumsum(dim=0) - lengths[order]  # positions that stand before each word
+        batch = (
+            before // n_positions
+        )  # the number of each word's batch; a long word may leave one without words
+        batch = batch[batch < max(1, int(lengths.sum()) // n_positions)]  # of the full ones
+        n_words = [n for n in torch.bincount(batch).tolist() if n]
+        for rows in order[: len(batch)].split(n_words):
+            yield inputs[rows][there[rows]][None], targets[rows][there[rows]][None]
 
 
 def text_windows(ids: Tensor, block_size: int) -> tuple[Tensor, Tensor]:

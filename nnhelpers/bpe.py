@@ -25,8 +25,9 @@ from operator import index
 from pathlib import Path
 
 from . import bpe_train
-from .bpe_train import BYTES, GPT2_PATTERN, GPT4_PATTERN, Splitter, check_text, write_file
+from .bpe_train import BYTES, GPT2_PATTERN, GPT4_PATTERN, Splitter, check_text
 from .data import load_ranks
+from .files import write_bytes
 
 END = "<|endoftext|>"
 FILL_IN = {"<|fim_prefix|>": 100258, "<|fim_middle|>": 100259, "<|fim_suffix|>": 100260}
@@ -214,7 +215,7 @@ class BPETokenizer:
             "bytes": [token[0] for token in list(self._ranks)[:256]],
             "merges": [[a, b, new] for (a, b), new in self.merges.items()],
         }
-        write_file(path, json.dumps(content, ensure_ascii=False))
+        write_bytes(path, json.dumps(content, ensure_ascii=False).encode())
 
     @classmethod
     def load(cls, path: File) -> BPETokenizer:
@@ -250,7 +251,7 @@ class BPETokenizer:
     def to_tiktoken(self, path: File) -> None:
         """Write the tokens in tiktoken's format, which holds neither the pattern nor the special tokens."""
         lines = (f"{base64.b64encode(token).decode()} {i}\n" for token, i in self._ranks.items())
-        write_file(path, "".join(lines))
+        write_bytes(path, "".join(lines).encode())
 
     def to_huggingface(self, folder: File) -> None:
         """Write tokenizer.json and tokenizer_config.json, which `tokenizers` and `transformers` read.
@@ -279,7 +280,7 @@ class BPETokenizer:
             config |= {"bos_token": END, "eos_token": END}
         os.makedirs(folder, exist_ok=True)
         for name, part in (("tokenizer.json", content), ("tokenizer_config.json", config)):
-            write_file(Path(folder) / name, json.dumps(part, ensure_ascii=False))
+            write_bytes(Path(folder) / name, json.dumps(part, ensure_ascii=False).encode())
 
 
 def _byte_letters() -> list[str]:
@@ -304,9 +305,9 @@ def _encode(options: argparse.Namespace) -> None:
 
         buffer = io.BytesIO()
         np.save(buffer, np.asarray(ids, dtype=np.min_scalar_type(tokenizer.vocab_size - 1)))
-        write_file(options.out, buffer.getvalue())
+        write_bytes(options.out, buffer.getvalue())
     elif options.out:
-        write_file(options.out, " ".join(map(str, ids)) + "\n")
+        write_bytes(options.out, (" ".join(map(str, ids)) + "\n").encode())
     else:
         print(*ids)
 

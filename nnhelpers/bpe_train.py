@@ -9,19 +9,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
-from pathlib import Path
 
 import regex
 from tqdm.auto import tqdm
+
+from .files import BLOCK, text_pieces
 
 GPT2_PATTERN = r"""'(?:[sdmt]|ll|ve|re)| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"""
 GPT4_PATTERN = (
     r"""'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}"""
     r"""| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"""
 )
-# in these two no chunk holds a letter or digit and then white space; (?r) looks for the last such place
-SAFE_BORDER = regex.compile(r"(?r)(?<=[\p{L}\p{N}])(?=\s)")
-BLOCK = 2**22  # characters that are read, or given to a process, at a time
 BYTES = [bytes([i]) for i in range(256)]
 NONE = -1  # stands where there is no token
 NEVER = 2**62  # the rank of a pair that is no token
@@ -82,14 +80,7 @@ class Splitter:
 
         That is known of the two patterns above; with another one the text stays in one piece.
         """
-        rest = ""
-        for block in blocks:
-            seen = max(len(rest) - 1, 0)
-            rest += block
-            if self.has_safe_borders and (border := SAFE_BORDER.search(rest, seen)):
-                yield rest[: border.start()]
-                rest = rest[border.start() :]
-        yield rest
+        return text_pieces(blocks) if self.has_safe_borders else iter(["".join(blocks)])
 
 
 def check_text(text: str) -> None:
@@ -130,17 +121,6 @@ def _read_blocks(path: os.PathLike[str], progress: bool) -> Iterator[str]:
             raise ValueError(
                 f"{path} is not UTF-8 text: {error.reason}; save it as UTF-8 and try again"
             ) from None
-
-
-def write_file(path: str | os.PathLike[str], content: str | bytes) -> None:
-    """All of the file or nothing: written under another name in the same folder, then renamed."""
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def bar(name: str, total: int, progress: bool) -> tqdm:

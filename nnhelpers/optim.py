@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+REST = 0.4  # of the rate goes to what Muon does not update
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # steep at 0: small singular values reach about 1 in five steps
 
 
@@ -55,7 +56,11 @@ class Muon(torch.optim.Optimizer):
         super().__init__(parameters, defaults)
 
     @torch.no_grad()
-    def step(self, closure: Callable | None = None) -> None:
+    def step(self, closure: Callable | None = None) -> Any:
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
         for group in self.param_groups:
             by_shape: dict[tuple, list[Tensor]] = {}
             for p in group["params"]:
@@ -63,6 +68,7 @@ class Muon(torch.optim.Optimizer):
                     by_shape.setdefault(tuple(p.shape), []).append(p)
             for parameters in by_shape.values():
                 self._step_alike(parameters, group)
+        return loss
 
     def _step_alike(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
         """One step of parameters that share a shape."""
@@ -110,7 +116,10 @@ def make_optimizers(
     weight_decay: float = 0.0,
     betas: tuple[float, float] = (0.9, 0.99),
 ) -> list[torch.optim.Optimizer]:
-    """ "adamw" or "sgd" for all of the model, or "muon" for `model.hidden_matrices()` and AdamW for the rest."""
+    """ "adamw" or "sgd" for all of the model, or "muon" for `model.hidden_matrices()` and AdamW for the rest.
+
+    Beside Muon, AdamW takes `REST` of the rate: tables, heads and biases want smaller steps than Muon's matrices.
+    """
     if name != "muon":
         return [make_optimizer(model.parameters(), name, rate, weight_decay, betas)]
     if not hasattr(model, "hidden_matrices"):
@@ -121,7 +130,14 @@ def make_optimizers(
     hidden = list(model.hidden_matrices())
     inside = {id(p) for p in hidden}
     rest = [p for p in model.parameters() if id(p) not in inside]
-    return [
-        Muon(hidden, rate, weight_decay=weight_decay),
-        make_optimizer(rest, "adamw", rate, weight_decay, betas),
-    ]
+    others = make_optimizer(rest, "adamw", REST * rate, weight_decay, betas)
+    for group in others.param_groups:
+        group["share"] = REST
+    return [Muon(hidden, rate, weight_decay=weight_decay), others]
+
+
+def set_rate(optimizers: Iterable[torch.optim.Optimizer], rate: float) -> None:
+    """Use `rate` from the next step on, or its share where a group has one."""
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = rate * group.get("share", 1.0)

@@ -10,7 +10,7 @@ import math
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 
 from .batches import Batches, minibatches
 from .evaluation import NO_TARGET, check_logits, nll
-from .optim import make_optimizer, make_optimizers
+from .optim import make_optimizer, make_optimizers, set_rate
 
 __all__ = [
     "Log",
@@ -191,13 +191,6 @@ def _check_settings(n_steps, rate, weight_decay, clip, eval_every) -> None:
         raise ValueError(f"weight_decay must be finite and 0 or more, got {weight_decay}")
     if clip is not None and not clip > 0:
         raise ValueError(f"clip is the largest norm of the gradient; it must be larger than 0, got {clip}")
-
-
-def set_rate(optimizers: Iterable[torch.optim.Optimizer], rate: float) -> None:
-    """Use `rate` from the next step on."""
-    for optimizer in optimizers:
-        for group in optimizer.param_groups:
-            group["lr"] = rate
 
 
 def n_parameters(model: Any) -> int:

@@ -48,10 +48,20 @@ class CausalConv1d(nn.Module):
         """How many steps before the present one the kernel reaches back."""
         return self.dilation * (self.kernel_size - 1)
 
-    def forward(self, x: Tensor, past: Tensor | None = None) -> Tensor:
-        """`past` (B, C_in, n_past) are the inputs before x; zeros if there are none."""
+    def forward(self, x: Tensor, past: Tensor | None = None, ages: Tensor | None = None) -> Tensor:
+        """`past` (B, C_in, n_past) are the inputs before x; zeros if there are none.
+
+        With `ages` (B, T), how many steps ago the sequence of each position began, taps that would reach back
+        beyond that beginning read 0, so that several sequences may stand in one row.
+        """
+        n_steps = x.shape[2]
         x = F.pad(x, (self.n_past, 0)) if past is None else torch.cat([past, x], dim=2)
-        return F.conv1d(x, self.weight, self.bias, dilation=self.dilation)
+        if ages is None:
+            return F.conv1d(x, self.weight, self.bias, dilation=self.dilation)
+        backs = range(self.n_past, -1, -self.dilation)  # how far back each tap reaches
+        taps = [x[:, :, self.n_past - back :][:, :, :n_steps] * (ages >= back)[:, None] for back in backs]
+        flat = self.weight.transpose(1, 2).flatten(1)  # (C_out, K C_in)
+        return F.linear(torch.cat(taps, dim=1).transpose(1, 2), flat, self.bias).transpose(1, 2)
 
     def extra_repr(self) -> str:
         out_channels, in_channels, kernel_size = self.weight.shape
@@ -61,6 +71,17 @@ class CausalConv1d(nn.Module):
 def receptive_field(kernel_size: int, dilations: Sequence[int]) -> int:
     """How many inputs the last output of a stack of causal convolutions depends on, its own position included."""
     return 1 + (kernel_size - 1) * sum(dilations)
+
+
+def steps_since(ids: Tensor, start_id: int, before: Tensor | None = None) -> Tensor:
+    """How many steps ago the last `start_id` stood, (B, T); the beginning of a row counts as one.
+
+    `before` (B,) is the answer for the ids just before these, where they go on a row.
+    """
+    steps = torch.arange(ids.shape[1], device=ids.device)
+    last = torch.where(ids == start_id, steps, -1).cummax(dim=1).values  # -1: not in these ids
+    earlier = 0 if before is None else 1 + before[:, None]
+    return torch.where(last < 0, steps + earlier, steps - last)
 
 
 class FusePairs(nn.Module):
@@ -163,21 +184,34 @@ def _initialise(model: nn.Module, generator: torch.Generator | None) -> None:
 
 
 class GatedLayer(nn.Module):
-    """x (B, C, T) -> (x + R z, S z) with z = tanh(W_f * x) sigmoid(W_g * x): the residual and the skip path."""
+    """x (B, C, T) -> (x + R z, S z) with z = tanh(W_f * x) sigmoid(W_g * x): the residual and the skip path.
+
+    The last layer has no use for the residual path: without `residual` x is returned as it is.
+    """
 
     def __init__(
-        self, n_channels: int, n_skip: int, kernel_size: int, dilation: int, dropout: float, generator
+        self,
+        n_channels: int,
+        n_skip: int,
+        kernel_size: int = 2,
+        dilation: int = 1,
+        dropout: float = 0.0,
+        residual: bool = True,
+        generator: torch.Generator | None = None,
     ):
         super().__init__()
         self.conv = CausalConv1d(n_channels, 2 * n_channels, kernel_size, dilation, generator=generator)
         self.tanh, self.sigmoid, self.dropout = nn.Tanh(), nn.Sigmoid(), nn.Dropout1d(dropout)
-        self.out = CausalConv1d(n_channels, n_channels + n_skip, 1, generator=generator)
+        self.out = CausalConv1d(n_channels, n_skip + residual * n_channels, 1, generator=generator)
+        self.n_skip, self.residual = n_skip, residual
 
-    def forward(self, x: Tensor, past: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        value, gate = self.conv(x, past).chunk(2, dim=1)
+    def forward(
+        self, x: Tensor, past: Tensor | None = None, ages: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        value, gate = self.conv(x, past, ages).chunk(2, dim=1)
         z = self.dropout(self.tanh(value) * self.sigmoid(gate))  # (B, C, T)
-        residual, skip = self.out(z).split([x.shape[1], self.out.weight.shape[0] - x.shape[1]], dim=1)
-        return x + residual, skip
+        out = self.out(z)  # (B, n_skip + C, T)
+        return x + out[:, self.n_skip :] if self.residual else x, out[:, : self.n_skip]
 
 
 class WaveNetCache:
@@ -188,6 +222,7 @@ class WaveNetCache:
     def __init__(self, pasts: list[Tensor]):
         self.pasts = pasts
         self.n_tokens = 0
+        self.ages = torch.full(pasts[0].shape[:1], -1, device=pasts[0].device)  # (B,) of the last token read
 
     def take(self, layer: int, x: Tensor) -> Tensor:
         """The past of x (B, C, T) in this layer; what x leaves for its own future takes its place."""
@@ -200,7 +235,8 @@ class WaveNet(nn.Module):
     """ids (B, T) int64 -> logits (B, T, vocab_size) of the token after each position, for any T.
 
     Gated causal convolutions with the given `dilations`, each with a residual and a skip path; the skips are
-    added up, and two more layers (ReLU before each) turn them into logits.
+    added up, and two more layers (ReLU before each) turn them into logits. With a `start_id` nothing is seen of what
+    stands before the last such token: words may stand end to end in one row, as `batches.packed_words` puts them.
     """
 
     def __init__(
@@ -211,20 +247,23 @@ class WaveNet(nn.Module):
         kernel_size: int = 2,
         n_skip: int | None = None,
         dropout: float = 0.0,
+        start_id: int | None = None,
         generator: torch.Generator | None = None,
     ):
         super().__init__()
+        if not len(dilations):
+            raise ValueError("dilations are at least one number, one for each layer, got none")
         n_skip = n_skip or n_channels
         self.embedding = nn.Embedding(vocab_size, n_channels)
         nn.init.normal_(self.embedding.weight, generator=generator)
-        self.dropout = nn.Dropout(dropout)
         self.layers = nn.ModuleList(
-            GatedLayer(n_channels, n_skip, kernel_size, dilation, dropout, generator)
-            for dilation in dilations
+            GatedLayer(n_channels, n_skip, kernel_size, dilation, dropout, i + 1 < len(dilations), generator)
+            for i, dilation in enumerate(dilations)
         )
         self.mix = CausalConv1d(n_skip, n_skip, 1, gain=math.sqrt(2), generator=generator)
         self.head = CausalConv1d(n_skip, vocab_size, 1, gain=0.1, generator=generator)
         self.receptive_field = receptive_field(kernel_size, dilations)
+        self.start_id = start_id
 
     @property
     def block_size(self) -> int:
@@ -233,13 +272,15 @@ class WaveNet(nn.Module):
 
     def forward(self, ids: Tensor, cache: WaveNetCache | None = None) -> Tensor:
         """With a `cache` the ids follow the tokens in it, and are added to it."""
-        x = self.dropout(self.embedding(ids)).transpose(1, 2)  # (B, C, T)
+        x = self.embedding(ids).transpose(1, 2)  # (B, C, T)
+        ages = None if self.start_id is None else steps_since(ids, self.start_id, cache and cache.ages)
         skips: Tensor | float = 0.0
         for i, layer in enumerate(self.layers):
-            x, skip = layer(x, None if cache is None else cache.take(i, x))
+            x, skip = layer(x, None if cache is None else cache.take(i, x), ages)
             skips = skips + skip
         if cache is not None:
             cache.n_tokens += ids.shape[1]
+            cache.ages = cache.ages if ages is None else ages[:, -1]
         skips = skips / math.sqrt(len(self.layers))
         return self.head(F.relu(self.mix(F.relu(skips)))).transpose(1, 2)
 

@@ -623,7 +623,8 @@ def test_a_special_token_spelled_like_an_ordinary_one_is_not_exported(tmp_path):
 # ---- the command line
 
 
-def test_the_command_line_trains_and_encodes(tmp_path, capsys):
+def test_the_command_line_trains_and_encodes(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("TQDM_DISABLE", "0")
     text = "to be or not to be,\r\nthat is the question\n" * 20
     (tmp_path / "text.txt").write_bytes(text.encode())
     paths = {name: str(tmp_path / name) for name in ("text.txt", "tok.json", "ids.npy", "ids.txt")}
@@ -677,7 +678,7 @@ def test_the_command_line_runs_as_a_module_with_several_processes(tmp_path):
         (["train", "none.txt", "--vocab-size", "300", "--out", "x.json"], "No such file"),
         (["train", "latin.txt", "--vocab-size", "300", "--out", "x.json"], "latin.txt is not UTF-8 text"),
         (["train", "text.txt", "--vocab-size", "200", "--out", "x.json"], "vocab_size must be at least 256"),
-        (["train", "text.txt", "--vocab-size", "300", "--out", "none/x.json"], "No such file"),
+        (["train", "text.txt", "--vocab-size", "300", "--out", "none/x.json"], "there is no folder 'none'"),
         (["train", "text.txt", "--vocab-size", "300", "--out", "x.json", "--pattern", "("], "not a regular expression"),
         (["encode", "text.txt", "text.txt"], "text.txt is no tokenizer that `save` wrote"),
         (["encode", "gpt2", "text.txt"], "contains the special token"),

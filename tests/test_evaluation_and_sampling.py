@@ -5,10 +5,12 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from nnhelpers import data, evaluation, sampling
+from nnhelpers.gpt import GPT, GPTConfig
+from nnhelpers.wavenet import WaveNet
 
 ONE, NONE = torch.zeros(1, 1, dtype=torch.int64), torch.zeros(0, 1, dtype=torch.int64)
 
@@ -303,6 +305,18 @@ def test_rounding_at_the_very_end_of_the_sum_does_not_draw_an_index_of_probabili
         ),
         (lambda m: sampling.generate(lambda x: m(x) * math.nan, ONE, 1, block_size=1), "NaN or infinite"),
         (lambda m: sampling.generate_words(m, data.CharTokenizer("ab"), 3, block_size=1), "need a boundary"),
+        (lambda m: sampling.generate(m, ONE, 1, block_size=1, temperature=math.inf), "got inf"),
+        (lambda m: sampling.generate(m, ONE, 1, block_size=1, top_k=0), "at least 1, got 0; None keeps all"),
+        (lambda m: sampling.generate(m, ONE, 1, block_size=1, top_p=0.0), "above 0 and up to 1, got 0.0"),
+        (lambda m: sampling.generate(m, ONE, 1, block_size=1, top_p=1.1), "above 0 and up to 1, got 1.1"),
+        (lambda m: sampling.generate(m, ONE[:, :0], 1, block_size=1), r"T at least 1, got \(1, 0\)"),
+        (lambda m: sampling.generate(m, ONE, 1), "does not say how many tokens it sees; give block_size"),
+        (
+            lambda m: sampling.generate(m, ONE, 1, block_size=1, cache=True),
+            r"function has no start_cache\(\)",
+        ),
+        (lambda m: sampling.next_probs(torch.tensor([0.0, math.nan])), "NaN or infinite"),
+        (lambda m: sampling.next_probs(torch.tensor([0.0, math.inf])), "NaN or infinite"),
         (lambda m: evaluation.nll(m, ONE, ONE[:, 0] - 100), r"targets must lie in 0..4.*got -100"),
         (lambda m: evaluation.nll(m, ONE, ONE[:, 0] + 5), r"targets must lie in 0..4"),
         (lambda m: evaluation.nll(lambda x: (m(x), None), ONE, ONE[:, 0]), "logits of shape tuple"),
@@ -322,3 +336,192 @@ def test_rounding_at_the_very_end_of_the_sum_does_not_draw_an_index_of_probabili
 def test_a_mistake_gets_a_sentence(mistake, message, bigram):
     with pytest.raises(ValueError, match=message):
         mistake(bigram)
+
+
+# Top-k, top-p
+
+
+def kept_by_hand(logits, temperature, top_k, top_p):
+    """The distribution in plain Python: sort, cut, cut, divide."""
+    top = max(logits)
+    weights = [math.exp((logit - top) / temperature) for logit in logits]
+    order = sorted(range(len(logits)), key=lambda i: -weights[i])[
+        :top_k
+    ]  # of equal ones the first stays first
+    total, so_far, kept = sum(weights[i] for i in order), 0.0, []
+    for i in order:
+        if top_p is None or so_far < top_p * total:
+            kept.append(i)
+        so_far += weights[i]
+    total = sum(weights[i] for i in kept)
+    return [weights[i] / total if i in kept else 0.0 for i in range(len(logits))]
+
+
+CUTS = {"top_k": st.none() | st.integers(1, 12), "top_p": st.none() | st.floats(0.01, 0.99)}
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    logits=st.lists(st.floats(-5, 5), min_size=1, max_size=10, unique=True),
+    temperature=st.floats(0.3, 3.0),
+    **CUTS,
+)
+def test_what_is_drawn_from_is_sorted_and_cut_twice(logits, temperature, top_k, top_p):
+    if top_p is not None:  # not where rounding decides
+        probs = torch.tensor(sorted(kept_by_hand(logits, temperature, top_k, None), reverse=True))
+        assume((probs.cumsum(0) - top_p).abs().min() > 1e-6)
+    got = sampling.next_probs(torch.tensor(logits, dtype=torch.float64), temperature, top_k, top_p)
+    assert got.dtype == torch.float64
+    assert got.tolist() == pytest.approx(kept_by_hand(logits, temperature, top_k, top_p), abs=1e-9)
+    assert got.sum().item() == pytest.approx(1.0)
+
+
+def test_each_row_is_cut_on_its_own_and_the_logits_stay_as_they_are():
+    logits = torch.randn(2, 3, 8, generator=torch.Generator().manual_seed(0))
+    before = logits.clone()
+    got = sampling.next_probs(logits, 0.7, 5, 0.8)
+    for i in range(2):
+        for j in range(3):
+            expected = kept_by_hand(logits[i, j].double().tolist(), 0.7, 5, 0.8)
+            assert got[i, j].tolist() == pytest.approx(expected, abs=1e-9)
+    assert torch.equal(logits, before)
+
+
+def test_of_equally_likely_tokens_the_first_are_kept():
+    logits = torch.tensor([1.0, 2.0, 2.0, 2.0, 0.0])
+    assert sampling.next_probs(logits, top_k=2).tolist() == pytest.approx([0, 0.5, 0.5, 0, 0])
+    assert sampling.next_probs(torch.zeros(4), top_p=0.5).tolist() == [0.5, 0.5, 0, 0]
+    assert sampling.next_probs(torch.zeros(4), top_p=0.51).tolist() == pytest.approx([1 / 3] * 3 + [0])
+    assert sampling.next_probs(logits, temperature=0.0).tolist() == [0, 1, 0, 0, 0]
+
+
+def test_cuts_that_keep_all_change_nothing_and_the_narrowest_keep_one():
+    logits = torch.randn(20, generator=torch.Generator().manual_seed(0))
+    free = sampling.next_probs(logits)
+    torch.testing.assert_close(free, torch.softmax(logits.double(), -1))
+    for cuts in ({"top_k": 20}, {"top_k": 99}, {"top_p": 1.0}):
+        torch.testing.assert_close(sampling.next_probs(logits, **cuts), free)
+    for cuts in ({"top_k": 1}, {"top_p": 1e-9}, {"top_k": 7, "top_p": 1e-9}):
+        assert torch.equal(sampling.next_probs(logits, **cuts), sampling.next_probs(logits, 0.0))
+
+
+def test_a_logit_of_minus_infinity_is_never_drawn():
+    logits = torch.tensor([0.0, -math.inf, 0.0])
+    for cuts in ({}, {"top_k": 3}, {"top_p": 1.0}, {"temperature": 50.0}):
+        assert sampling.next_probs(logits, **cuts).tolist() == [0.5, 0.0, 0.5]
+
+
+def test_top_k_of_one_is_temperature_zero(bigram):
+    prompt = torch.arange(5)[:, None]
+    greedy = sampling.generate(bigram, prompt, 9, block_size=1, temperature=0.0)
+    for cuts in ({"top_k": 1}, {"top_p": 1e-6}):
+        assert sampling.generate(bigram, prompt, 9, block_size=1, **cuts) == greedy
+
+
+# With a cache
+
+V, BLOCK = 7, 6
+FORMS = {
+    "gpt2": lambda: GPT(GPTConfig(V, BLOCK, n_layer=2, n_head=2, n_embd=8), seeded()),
+    "modern": lambda: GPT(GPTConfig.modern(V, BLOCK, n_layer=2, n_head=2, n_embd=8), seeded()),
+    "query-key norm": lambda: GPT(
+        GPTConfig.modern(V, BLOCK, n_layer=2, n_head=2, n_embd=8, qk_norm=True, tied=False), seeded()
+    ),
+    "wavenet": lambda: WaveNet(V, 8, (1, 2), 2, generator=seeded()),
+    "wavenet of words": lambda: WaveNet(V, 8, (1, 2, 4), 3, start_id=0, generator=seeded()),
+}
+
+
+def seeded(seed=0):
+    return torch.Generator().manual_seed(seed)
+
+
+def network(form):
+    """In float64, with large weights, so that what is drawn depends on what was read."""
+    model = FORMS[form]().double()
+    with torch.no_grad():
+        for p in model.parameters():
+            p += 0.5 * torch.randn(p.shape, generator=seeded(3), dtype=torch.float64)
+    return model
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("length", [1, 3, BLOCK, BLOCK + 5])
+@pytest.mark.parametrize("block_size", [None, 1, 4, BLOCK])
+@pytest.mark.parametrize(
+    "options", [{}, {"temperature": 0.0}, {"stop_id": 2}, {"top_k": 3}, {"top_p": 0.6, "temperature": 1.5}]
+)
+def test_generation_with_a_cache_draws_the_same_tokens(form, length, block_size, options):
+    model = network(form)
+    prompt = torch.randint(V, (4, length), generator=seeded(1))
+    rows = [
+        sampling.generate(
+            model, prompt, 15, block_size=block_size, generator=seeded(7), cache=cache, **options
+        )
+        for cache in (False, True)
+    ]
+    assert rows[0] == rows[1]
+    assert all(len(row) == 15 or "stop_id" in options for row in rows[0])
+
+
+@pytest.mark.parametrize("form", ["gpt2", "wavenet"])
+def test_with_a_cache_each_token_is_read_once_until_the_window_slides(form):
+    model, widths = network(form), []
+    model.register_forward_hook(lambda module, inputs, out: widths.append(inputs[0].shape[1]))
+    sampling.generate(model, torch.zeros(2, 3).long(), 8, generator=seeded(), cache=True)
+    slid = [BLOCK] * 4 if form == "gpt2" else [1] * 4  # a GPT past its block reads each window anew
+    assert widths == [3, 1, 1, 1, *slid]
+
+
+def test_a_longer_wavenet_block_is_no_reason_to_read_anew():
+    model, widths = network("wavenet"), []
+    model.register_forward_hook(lambda module, inputs, out: widths.append(inputs[0].shape[1]))
+    sampling.generate(model, torch.zeros(1, 2).long(), 30, block_size=9, generator=seeded(), cache=True)
+    assert widths == [2, *[1] * 29]
+
+
+@pytest.mark.parametrize("cache", [False, True])
+def test_generation_runs_in_eval_mode_without_gradients_and_puts_the_modes_back(cache):
+    model = network("gpt2")
+    model.blocks[1].eval()
+    modes = [part.training for part in model.modules()]
+    seen = []
+    model.register_forward_hook(
+        lambda module, *_: seen.append(
+            (any(part.training for part in module.modules()), torch.is_grad_enabled())
+        )
+    )
+    sampling.generate(model, torch.zeros(1, 2).long(), 5, cache=cache)
+    assert set(seen) == {(False, False)}
+    assert [part.training for part in model.modules()] == modes
+    assert torch.is_grad_enabled()
+    with torch.no_grad():
+        model.head.weight.fill_(math.nan)
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        sampling.generate(model, torch.zeros(1, 2).long(), 5, cache=cache)
+    assert [part.training for part in model.modules()] == modes
+    assert torch.is_grad_enabled()
+
+
+def test_no_token_is_asked_for_and_none_is_read():
+    calls = []
+    assert sampling.generate(lambda ids: calls.append(1), ONE, 0, block_size=1) == [[]]
+    assert not calls
+
+
+def test_words_of_a_sequence_model_start_from_one_boundary():
+    tokenizer = data.CharTokenizer("ab", boundary=".")
+    widths = []
+
+    def model(ids):
+        widths.append(ids.shape[1])
+        return torch.zeros(*ids.shape, 3)
+
+    for whole, first in ((True, 1), (False, 4)):
+        widths.clear()
+        words = sampling.generate_words(
+            model, tokenizer, 5, block_size=4, generator=seeded(), max_length=6, whole=whole
+        )
+        assert len(words) == 5
+        assert widths[0] == first
+        assert max(widths) <= 4
