@@ -85,19 +85,23 @@ def _word_batches(inputs, targets, n_positions, generator) -> Iterator[tuple[Ten
 
 
 def packed_words(
-    inputs: Tensor, targets: Tensor, n_positions: int, seed: int = 0
+    inputs: Tensor, targets: Tensor, n_positions: int, seed: int = 0, row: int | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Batches without end of whole words (`data.whole_words`) end to end in one row: inputs and targets (1, n).
+    """Batches without end of whole words (`data.whole_words`) end to end: inputs and targets (1, n).
 
     Words of all lengths stand together and nothing is padded; the model has to look no further back than the
-    boundary at which a word begins (`wavenet.WaveNet` with `start_id=0`). A batch begins a new word after at least
-    `n_positions`; each pass takes the words in a new order, and leaves out the last batch if it is not full.
+    boundary at which a word begins (`start_id=0` of `wavenet.WaveNet` and `gpt.GPTConfig`). A batch ends with the first
+    word that brings it to `n_positions`; each pass takes the words in a new order, and leaves out the last batch if it
+    is not full. A model that reads a limited length gets rows of `row` positions instead, (B, row), each of as many
+    whole words as fit; behind them inputs are 0 and targets -1.
     """
     _check_whole_words(inputs, targets, n_positions)
-    return _packed_words(inputs, targets, n_positions, torch.Generator().manual_seed(seed))
+    if row is not None and row < inputs.shape[1]:
+        raise ValueError(f"a row of {row} positions does not hold the longest word, of {inputs.shape[1]}")
+    return _packed_words(inputs, targets, n_positions, row, torch.Generator().manual_seed(seed))
 
 
-def _packed_words(inputs, targets, n_positions, generator) -> Iterator[tuple[Tensor, Tensor]]:
+def _packed_words(inputs, targets, n_positions, row, generator) -> Iterator[tuple[Tensor, Tensor]]:
     there = targets != NO_TARGET
     lengths = there.sum(dim=1)
     while True:
@@ -108,8 +112,34 @@ def _packed_words(inputs, targets, n_positions, generator) -> Iterator[tuple[Ten
         )  # the number of each word's batch; a long word may leave one without words
         batch = batch[batch < max(1, int(lengths.sum()) // n_positions)]  # of the full ones
         n_words = [n for n in torch.bincount(batch).tolist() if n]
-        for rows in order[: len(batch)].split(n_words):
-            yield inputs[rows][there[rows]][None], targets[rows][there[rows]][None]
+        for words in order[: len(batch)].split(n_words):
+            x, y = inputs[words][there[words]][None], targets[words][there[words]][None]
+            yield (x, y) if row is None else _in_rows(x[0], y[0], lengths[words].tolist(), row)
+
+
+def _in_rows(x: Tensor, y: Tensor, lengths: list[int], row: int) -> tuple[Tensor, Tensor]:
+    """Words of these lengths, end to end in x and y (n,), dealt out to rows of `row` positions."""
+    places, place = [], 0
+    for length in lengths:
+        if place % row + length > row:  # does not fit any more: the next row
+            place += row - place % row
+        places.append(torch.arange(place, place + length))
+        place += length
+    n_rows, places = -(-place // row), torch.cat(places)
+    inputs, targets = x.new_zeros(n_rows * row), y.new_full((n_rows * row,), NO_TARGET)
+    inputs[places], targets[places] = x, y
+    return inputs.view(n_rows, row), targets.view(n_rows, row)
+
+
+def steps_since(ids: Tensor, start_id: int, before: Tensor | None = None) -> Tensor:
+    """How many steps ago the last `start_id` stood, (B, T); the beginning of a row counts as one.
+
+    `before` (B,) is the answer for the ids just before these, where they go on a row.
+    """
+    steps = torch.arange(ids.shape[1], device=ids.device)
+    last = torch.where(ids == start_id, steps, -1).cummax(dim=1).values  # -1: not in these ids
+    earlier = 0 if before is None else 1 + before[:, None]
+    return torch.where(last < 0, steps + earlier, steps - last)
 
 
 def text_windows(ids: Tensor, block_size: int) -> tuple[Tensor, Tensor]:

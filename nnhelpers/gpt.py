@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .batches import steps_since
+
 FORMS = {"position": ("learned", "rotary"), "norm": ("layer", "rms"), "mlp": ("gelu", "swiglu")}
 EPS = 1e-5
 
@@ -33,6 +35,7 @@ class GPTConfig:
     mlp: str = "gelu"  # or "swiglu"
     qk_norm: bool = False  # RMSNorm on queries and keys
     tied: bool = True  # the head's matrix is the token embedding
+    start_id: int | None = None  # a token before which nothing is seen: words or documents may share a row
 
     @classmethod
     def modern(cls, vocab_size: int, block_size: int, **settings) -> GPTConfig:
@@ -102,6 +105,9 @@ class KVCache:
     def __init__(self, config: GPTConfig, batch_size: int, like: Tensor):
         shape = (config.n_layer, 2, batch_size, config.n_head, config.block_size, config.head_size)
         self.n_tokens = 0
+        self.ages = torch.full(
+            (batch_size,), -1, device=like.device
+        )  # of the last token, since the last start_id
         self._store = torch.zeros(shape, dtype=like.dtype, device=like.device)
 
     @torch.no_grad()
@@ -148,12 +154,17 @@ class CausalSelfAttention(nn.Module):
             self.k_norm = nn.RMSNorm(config.head_size, eps=EPS)
 
     def forward(
-        self, x: Tensor, turn: tuple[Tensor, Tensor] | None = None, cache: KVCache | None = None
+        self,
+        x: Tensor,
+        turn: tuple[Tensor, Tensor] | None = None,
+        cache: KVCache | None = None,
+        mask: Tensor | None = None,
     ) -> Tensor:
         q, k, v = self.heads(x, turn)
         if cache is not None:
             k, v = cache.extend(self.layer, k, v)
-        y = self._attend(q, k, v)
+        drop = self.config.dropout if self.training else 0.0
+        y = F.scaled_dot_product_attention(q, k, v, mask, drop, is_causal=mask is None and q.shape[2] > 1)
         return self.dropout(self.proj(y.transpose(1, 2).flatten(2)))  # (B, T, n_embd)
 
     def heads(self, x: Tensor, turn: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor, Tensor]:
@@ -165,18 +176,6 @@ class CausalSelfAttention(nn.Module):
         if turn is not None:
             q, k = rotate(q, *turn), rotate(k, *turn)
         return q, k, v
-
-    def _attend(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        """softmax(q k^T / sqrt(head_size)) v, each of the last T of S positions looking at itself and before."""
-        n_queries, n_keys = q.shape[2], k.shape[2]
-        drop = self.config.dropout if self.training else 0.0
-        if n_queries == n_keys:
-            return F.scaled_dot_product_attention(q, k, v, dropout_p=drop, is_causal=True)
-        mask = None
-        if n_queries > 1:
-            seen = torch.ones(n_queries, n_keys, dtype=torch.bool, device=q.device)
-            mask = seen.tril(diagonal=n_keys - n_queries)
-        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=drop)
 
 
 class FeedForward(nn.Module):
@@ -207,9 +206,13 @@ class Block(nn.Module):
         self.feed_forward = FeedForward(config)
 
     def forward(
-        self, x: Tensor, turn: tuple[Tensor, Tensor] | None = None, cache: KVCache | None = None
+        self,
+        x: Tensor,
+        turn: tuple[Tensor, Tensor] | None = None,
+        cache: KVCache | None = None,
+        mask: Tensor | None = None,
     ) -> Tensor:
-        x = x + self.attention(self.norm_1(x), turn, cache)
+        x = x + self.attention(self.norm_1(x), turn, cache, mask)
         return x + self.feed_forward(self.norm_2(x))
 
 
@@ -269,12 +272,27 @@ class GPT(nn.Module):
             x = x + self.position_embedding.weight[start:end]
         else:
             turn = (self.cos[start:end].to(x.dtype), self.sin[start:end].to(x.dtype))
-        x = self.dropout(x)
+        x, mask = self.dropout(x), self._mask(ids, cache)
         for block in self.blocks:
-            x = block(x, turn, cache)
+            x = block(x, turn, cache, mask)
         if cache is not None:
             cache.n_tokens = end
         return self.head(self.norm(x))  # (B, T, vocab_size)
+
+    def _mask(self, ids: Tensor, cache: KVCache | None) -> Tensor | None:
+        """Which of the S tokens so far each of the T new ones sees, (B or 1, 1, T, S); None: itself and all before."""
+        start_id, before = self.config.start_id, 0 if cache is None else cache.n_tokens
+        if start_id is None and (not before or ids.shape[1] == 1):
+            return None
+        places = torch.arange(before, before + ids.shape[1], device=ids.device)  # of the new tokens
+        keys = torch.arange(before + ids.shape[1], device=ids.device)
+        mask = (keys <= places[:, None])[None]  # (1, T, S)
+        if start_id is not None:
+            ages = steps_since(ids, start_id, cache and cache.ages)  # (B, T)
+            mask = mask & (keys >= (places - ages)[:, :, None])
+            if cache is not None:
+                cache.ages = ages[:, -1]
+        return mask[:, None]
 
     def start_cache(self, batch_size: int) -> KVCache:
         """An empty cache for `batch_size` sequences: `model(ids, cache)` then reads on where the last call ended."""

@@ -179,6 +179,7 @@ def _kind(config: GPTConfig) -> str:
     form: dict[str, Any] = {"norm": "layer", "mlp": "gelu", "qk_norm": False}
     if config.position == "rotary":
         form = {"norm": "rms", "mlp": "swiglu"} | ({"qk_norm": True, "bias": False} if config.qk_norm else {})
+    form |= {"start_id": None}
     ours = {name: getattr(config, name) for name in form}
     if differs := [f"{name}={ours[name]!r}" for name in form if ours[name] != form[name]]:
         needed = ", ".join(f"{name}={value!r}" for name, value in form.items())
@@ -213,8 +214,7 @@ def _config(settings: dict[str, Any], kind: str) -> GPTConfig:
     bias = settings.get("bias", True) if gpt2 else settings.get("attention_bias", False)
     tied = settings.get("tie_word_embeddings", gpt2)
     if {type(bias), type(tied)} != {bool} or type(sizes["dropout"]) not in (int, float):
-        given = f"{bias!r}, {tied!r} and {sizes['dropout']!r}"
-        raise ValueError(f"config.json: biases, tied embeddings and dropout cannot be {given}")
+        raise ValueError(f"config.json: {bias=}, {tied=} and dropout={sizes['dropout']!r} are no settings")
     form = {} if gpt2 else {"position": "rotary", "norm": "rms", "mlp": "swiglu", "qk_norm": kind == "qwen3"}
     config = GPTConfig(**sizes, **form, bias=bias, tied=tied)
     for name, allowed in (_fixed(config, kind) | {"quantization_config": (None,)}).items():

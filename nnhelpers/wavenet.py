@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .batches import steps_since
+
 
 class CausalConv1d(nn.Module):
     """(B, C_in, T) -> (B, C_out, T): out[t] = bias + sum over k of W[k] x[t - dilation (K-1-k)], from the past alone.
@@ -71,17 +73,6 @@ class CausalConv1d(nn.Module):
 def receptive_field(kernel_size: int, dilations: Sequence[int]) -> int:
     """How many inputs the last output of a stack of causal convolutions depends on, its own position included."""
     return 1 + (kernel_size - 1) * sum(dilations)
-
-
-def steps_since(ids: Tensor, start_id: int, before: Tensor | None = None) -> Tensor:
-    """How many steps ago the last `start_id` stood, (B, T); the beginning of a row counts as one.
-
-    `before` (B,) is the answer for the ids just before these, where they go on a row.
-    """
-    steps = torch.arange(ids.shape[1], device=ids.device)
-    last = torch.where(ids == start_id, steps, -1).cummax(dim=1).values  # -1: not in these ids
-    earlier = 0 if before is None else 1 + before[:, None]
-    return torch.where(last < 0, steps + earlier, steps - last)
 
 
 class FusePairs(nn.Module):

@@ -115,6 +115,31 @@ def test_packed_words_stand_whole_end_to_end_and_each_at_most_once_a_pass(words,
     assert next(packed_words(inputs, targets, 10**6))[0].shape == (1, n_targets)
 
 
+@given(words=WORDS, n_positions=st.integers(1, 60), spare=st.integers(0, 9))
+@settings(deadline=None, max_examples=60)
+def test_packed_words_in_rows_are_the_same_words_each_whole_in_one_row(words, n_positions, spare):
+    inputs, targets = whole_words(words, TOKENIZER)
+    row = inputs.shape[1] + spare
+    flat = packed_words(inputs, targets, n_positions, 1)
+    in_rows = packed_words(inputs, targets, n_positions, 1, row)
+    for (x, y), (x_rows, y_rows) in islice(zip(flat, in_rows, strict=False), 4):
+        assert x_rows.shape == y_rows.shape == (len(x_rows), row)
+        there = y_rows >= 0
+        assert torch.equal(x_rows[there], x[0])
+        assert torch.equal(y_rows[there], y[0])
+        assert (x_rows[~there] == 0).all()
+        assert (x_rows[:, 0] == 0).all()
+        ends = there.sum(dim=1)
+        assert (y_rows[range(len(y_rows)), ends - 1] == 0).all()  # a row ends with the end of a word
+        firsts = [next(words_of(x[None, :n], y[None, :n])) for x, y, n in begin_of(x_rows, y_rows)]
+        assert all(n + len(word) + 1 > row for n, word in zip(ends.tolist(), firsts[1:], strict=False))
+
+
+def begin_of(x_rows, y_rows):
+    """Each row with the length of its first word."""
+    return [(x, y, y.tolist().index(0) + 1) for x, y in zip(x_rows, y_rows, strict=True)]
+
+
 def test_packed_words_depend_on_the_seed_alone_and_each_pass_is_dealt_anew():
     inputs, targets = whole_words(SOME, TOKENIZER)
 
@@ -296,6 +321,7 @@ WHOLE = whole_words(["ab", "c"], TOKENIZER)
         (lambda: word_batches(WHOLE[0], WHOLE[1][:1], 9), r"\(W, T\) both; got shapes \(2, 3\) and \(1, 3\)"),
         (lambda: word_batches(WHOLE[0][0], WHOLE[1][0], 9), r"got shapes \(3,\) and \(3,\)"),
         (lambda: word_batches(WHOLE[0][:0], WHOLE[1][:0], 9), r"got shapes \(0, 3\)"),
+        (lambda: packed_words(*WHOLE, 9, row=2), "a row of 2 positions does not hold the longest word, of 3"),
         (lambda: packed_words(*WHOLE, 0), "a batch holds at least one position, got n_positions=0"),
         (lambda: packed_words(WHOLE[0], WHOLE[1][:1], 9), r"got shapes \(2, 3\) and \(1, 3\)"),
         (lambda: word_batches(*WHOLE, 0), "a batch holds at least one position, got n_positions=0"),

@@ -333,6 +333,47 @@ def test_two_caches_of_one_model_do_not_mix(form):
     torch.testing.assert_close(last, model(IDS[:1, :5])[:, -1], rtol=1e-10, atol=1e-10)
 
 
+# Several words in one row
+
+START = 0
+ROW = torch.tensor([[0, 3, 5, 0, 7, 0, 2, 2, 9], [4, 1, 0, 0, 8, 6, 1, 0, 2]])
+
+
+@every_form
+def test_with_a_start_id_nothing_before_the_last_start_is_seen(form):
+    model = build(**form, start_id=START)
+    before = model(ROW)
+    for t in range(BLOCK):
+        changed = ROW.clone()
+        changed[:, t] = torch.where(ROW[:, t] == START, START, ROW[:, t] % (VOCAB - 1) + 1)
+        moved = ~model(changed).isclose(before, rtol=0, atol=1e-12).all(-1)  # (B, T)
+        for row in range(len(ROW)):
+            ends = [i for i in range(t + 1, BLOCK) if ROW[row, i] == START] or [BLOCK]
+            reached = ROW[row, t] != START
+            assert moved[row].tolist() == [bool(reached) and t <= i < ends[0] for i in range(BLOCK)]
+
+
+@pytest.mark.parametrize("qk_norm", [False, True])
+def test_with_rotary_positions_a_word_in_a_row_is_read_as_if_it_stood_alone(qk_norm):
+    form = {"position": "rotary", "norm": "rms", "mlp": "swiglu", "qk_norm": qk_norm}
+    model, plain = build(**form, start_id=START), build(**form)
+    for row, logits in zip(ROW, model(ROW), strict=True):
+        edges = [0, *(i for i in range(1, BLOCK) if row[i] == START), BLOCK]
+        alone = torch.cat([plain(row[None, a:b])[0] for a, b in pairwise(edges)])
+        torch.testing.assert_close(logits, alone, rtol=1e-6, atol=1e-6)  # the tables are float32
+
+
+@given(form=st.sampled_from(ALL_FORMS), cuts=st.sets(st.integers(1, BLOCK - 1)))
+@settings(deadline=None, max_examples=60)
+def test_with_a_start_id_too_a_cache_gives_the_same_logits(form, cuts):
+    model = built(*form.items(), ("start_id", START))
+    cache = model.start_cache(len(ROW))
+    with torch.no_grad():
+        pieces = [model(ROW[:, a:b], cache) for a, b in pairwise([0, *sorted(cuts), BLOCK])]
+        expected = model(ROW)
+    torch.testing.assert_close(torch.cat(pieces, dim=1), expected, rtol=1e-10, atol=1e-10)
+
+
 # Counting
 
 CONFIGS = st.builds(

@@ -194,6 +194,7 @@ def test_the_file_names_its_format_and_a_tied_head_is_not_written_twice(tmp_path
         ({"qk_norm": True}, "position='learned' with qk_norm=True; it needs .* qk_norm=False"),
         ({"position": "rotary"}, "position='rotary' with norm='layer' and mlp='gelu'; it needs norm='rms'"),
         ({"position": "rotary", "norm": "rms"}, "position='rotary' with mlp='gelu'"),
+        ({"start_id": 0}, "position='learned' with start_id=0; it needs .*start_id=None"),
         (
             {"position": "rotary", "norm": "rms", "mlp": "swiglu", "qk_norm": True},
             "position='rotary' with bias=True; it needs .*qk_norm=True, bias=False",
@@ -430,11 +431,11 @@ GPT2_REFUSED = [
     ({"add_cross_attention": True}, "add_cross_attention is True"),
     ({"attn_pdrop": 0.3}, "attn_pdrop is 0.3, but a GPT has 0.1 here"),
     ({"embd_pdrop": 0.3}, "embd_pdrop is 0.3"),
-    ({"resid_pdrop": "much"}, "biases, tied embeddings and dropout cannot be True, True and 'much'"),
+    ({"resid_pdrop": "much"}, "dropout='much' are no settings"),
     ({"resid_pdrop": 1.0}, "dropout is a share"),
-    ({"tie_word_embeddings": "yes"}, "cannot be True, 'yes' and 0.1"),
+    ({"tie_word_embeddings": "yes"}, "bias=True, tied='yes' and"),
     ({"tie_word_embeddings": False}, "hold no tensor lm_head.weight"),
-    ({"bias": 1}, "cannot be 1, True and 0.1"),
+    ({"bias": 1}, "bias=1, tied=True and"),
     ({"quantization_config": {"bits": 4}}, r"quantization_config is \{'bits': 4\}, but a GPT has None here"),
 ]
 LLAMA_REFUSED = [
