@@ -107,9 +107,7 @@ def _packed_words(inputs, targets, n_positions, row, generator) -> Iterator[tupl
     while True:
         order = _shuffled(len(inputs), generator)
         before = lengths[order].cumsum(dim=0) - lengths[order]  # positions that stand before each word
-        batch = (
-            before // n_positions
-        )  # the number of each word's batch; a long word may leave one without words
+        batch = before // n_positions  # the batch of each word; a long word may leave the next one empty
         batch = batch[batch < max(1, int(lengths.sum()) // n_positions)]  # of the full ones
         n_words = [n for n in torch.bincount(batch).tolist() if n]
         for words in order[: len(batch)].split(n_words):

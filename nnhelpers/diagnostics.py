@@ -226,6 +226,7 @@ class HealthMonitor:
     def _dead_share(self, name: str) -> float:
         """The share of units that were silent in all of the last three measurements."""
         recent = [at[name].silent for at in self.layers[-3:] if name in at]
+        recent = [silent for silent in recent if len(silent) == len(recent[-1])]  # positions may stand there
         return sum(all(unit) for unit in zip(*(r.tolist() for r in recent), strict=True)) / len(recent[0])
 
     def _no_gradient(self) -> Iterable[tuple]:

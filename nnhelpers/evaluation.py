@@ -133,22 +133,23 @@ class Score:
         return cls(name, losses.mean().item(), error, n_parameters, seconds)
 
 
-def scoreboard(rows: Sequence[Score], decimals: int = 4) -> str:
-    """The rows as a text table; seconds are given as an upper bound of 60, 600, ..., which other machines share.
+def scoreboard(rows: Sequence[Score], decimals: int = 4, bound: int = 60) -> str:
+    """The rows as a text table; seconds are given as an upper bound, `bound` or ten times that or ..., which other
+    machines share.
 
     A trained network's third decimal depends on the processor's rounding: give such a table two `decimals`.
     """
     width = max([len("model"), *(len(row.model) for row in rows)])
     lines = [f"{'model':<{width}}  nats/char  ± s.e.  bits/char  parameters  seconds"]
     for row in rows:
-        bound = 60
-        while bound <= row.seconds:
-            bound *= 10
+        below = bound
+        while below <= row.seconds:
+            below *= 10
         nats, error, bits = (
             f"{number:{width_}.{decimals}f}"
             for number, width_ in ((row.nats, 9), (row.standard_error, 6), (row.nats / math.log(2), 9))
         )
         lines.append(
-            f"{row.model:<{width}}  {nats}  {error}  {bits}  {row.n_parameters:10,}  {f'< {bound}':>7}"
+            f"{row.model:<{width}}  {nats}  {error}  {bits}  {row.n_parameters:10,}  {f'< {below}':>7}"
         )
     return "\n".join(lines)

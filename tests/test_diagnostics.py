@@ -324,3 +324,13 @@ def test_evaluation_is_not_measured():
 def test_a_mistake_gets_a_sentence(use, message):
     with pytest.raises(ValueError, match=message):
         use()
+
+
+def test_sequences_of_changing_length_can_be_watched_with_their_units_in_the_middle():
+    model = torch.nn.Sequential(torch.nn.Embedding(5, 4), torch.nn.Flatten(2), torch.nn.ReLU())
+    with HealthMonitor(model, every=1, unit_dim=1) as monitor:
+        for length in (3, 5, 5):
+            model(torch.zeros(2, length, dtype=torch.int64)).sum().backward()
+            monitor.step()
+    assert [len(at["2 ReLU"].silent) for at in monitor.layers] == [3, 5, 5]
+    assert isinstance(monitor.report(), str)
