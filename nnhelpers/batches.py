@@ -181,4 +181,5 @@ def _text_batches(ids, block_size, batch_size, seed, start) -> Iterator[tuple[Te
         begins = torch.rand(batch_size, generator=generator, dtype=torch.float64) * (len(ids) - block_size)
         places = begins.long()[:, None] + offsets  # (batch_size, block_size + 1)
         windows = ids[places] if isinstance(ids, Tensor) else torch.from_numpy(ids[places.numpy()])
-        yield windows[:, :-1].long(), windows[:, 1:].long()
+        # copies: what is written into the one must not appear in the other
+        yield tuple(part.to(torch.int64, copy=True) for part in (windows[:, :-1], windows[:, 1:]))

@@ -347,3 +347,10 @@ WHOLE = whole_words(["ab", "c"], TOKENIZER)
 def test_a_mistake_gets_a_sentence(use, message):
     with pytest.raises(ValueError, match=message):
         use()
+
+
+def test_inputs_and_targets_of_a_text_batch_are_tensors_of_their_own():
+    x, y = next(text_batches(torch.arange(30), block_size=8, batch_size=1))
+    before = x.clone()
+    y[:] = -1
+    assert torch.equal(x, before)
