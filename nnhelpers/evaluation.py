@@ -120,17 +120,25 @@ class Score:
     standard_error: float
     n_parameters: int
     seconds: float
+    how: str = ""  # it was obtained: "counted", "AdamW, 2,500 steps of 512 windows"
 
     @classmethod
     def of(
-        cls, name: str, model: Callable, inputs: Tensor, targets: Tensor, seconds: float, n_parameters: int
+        cls,
+        name: str,
+        model: Callable,
+        inputs: Tensor,
+        targets: Tensor,
+        seconds: float,
+        n_parameters: int,
+        how: str = "",
     ) -> Score:
         """Evaluate a model of words, each ended by token 0: on windows (N, block) and targets (N,), or on whole words
         (W, T), as `data.context_windows` and `data.whole_words` make them."""
         there = torch.as_tensor(targets) != NO_TARGET
         losses = token_nll(model, inputs, targets)[there]
         error = bootstrap_se(losses, word_ids(targets[there]))
-        return cls(name, losses.mean().item(), error, n_parameters, seconds)
+        return cls(name, losses.mean().item(), error, n_parameters, seconds, how)
 
 
 def scoreboard(rows: Sequence[Score], decimals: int = 4, bound: int = 60) -> str:

@@ -177,3 +177,43 @@ def histograms(
     if len(parts) > 1:
         axes.legend(fontsize=8.5)
     return axes.figure
+
+
+def scoreboard(corpora: Mapping[str, Sequence], top: float = 2.7) -> Figure:
+    """Losses against parameters and against seconds: a row of panels for each entry of `corpora`, title to rows.
+
+    A row has `model`, `nats`, `n_parameters`, `seconds`, `lecture` and `how`, as those of `nnhelpers.results`. Squares
+    were counted, circles trained; the colour tells the lecture, a number the model. Losses above `top` are left out.
+    """
+    figure, panels = plt.subplots(len(corpora), 2, figsize=(10, 4.4 * len(corpora)), squeeze=False)
+    for (title, rows), pair in zip(corpora.items(), panels, strict=True):
+        numbered = [(str(number), row) for number, row in enumerate(rows, start=1) if row.nats <= top]
+        places = ("n_parameters", "parameters"), ("seconds", "seconds of fitting or training")
+        for axes, (key, label) in zip(pair, places, strict=True):
+            points = [(max(getattr(row, key), 0.001), row.nats) for _, row in numbered]
+            for (number, row), point in zip(numbered, points, strict=True):
+                shape = "o" if "steps" in row.how or "descent" in row.how else "s"
+                name = f"{number} {row.model.split(', D =')[0]}"
+                axes.plot(*point, shape, color=COLORS[(row.lecture - 2) % 8], markersize=9, label=name)
+            axes.set(xscale="log", xlabel=label)
+            _number(axes, points, [number for number, _ in numbered])
+        pair[0].set(title=title, ylabel="nats per character")
+        pair[1].legend(loc="upper left", bbox_to_anchor=(1, 1.03), fontsize=8, markerscale=0.7)
+    return figure
+
+
+def _number(axes: Axes, points: Sequence[tuple[float, float]], labels: Sequence[str]) -> None:
+    """A label beside each point, on the side where the other points and the labels before it are farthest."""
+    (x0, x1), (y0, y1) = np.log10(axes.get_xlim()), axes.get_ylim()
+    spots = [((np.log10(x) - x0) / (x1 - x0) * 290, (y - y0) / (y1 - y0) * 270) for x, y in points]  # in points
+    taken = list(spots)
+    angles = [k * np.pi / 6 for k in range(12)]
+    for spot, point, label in zip(spots, points, labels, strict=True):
+        sides = [(12 * np.cos(angle), 12 * np.sin(angle)) for angle in angles]
+        free = [
+            min(np.hypot(spot[0] + dx - a, spot[1] + dy - b) for a, b in taken if (a, b) != spot)
+            for dx, dy in sides
+        ]
+        dx, dy = sides[int(np.argmax(np.minimum(free, 14)))]
+        taken.append((spot[0] + dx, spot[1] + dy))
+        axes.annotate(label, point, (dx, dy), textcoords="offset points", ha="center", va="center", fontsize=8.5)
