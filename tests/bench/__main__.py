@@ -1,4 +1,4 @@
-"""`make bench`, or `python -m bench NAME ...` in tests/ for a part of it: measures, writes data/bench.json and the README.
+"""`make bench`, or `make bench ONLY="encoding nbval"`: measures, and writes data/bench.json and the README.
 
 Every ratio is of two things run in turn in this process, on one thread: median, least and largest of several. The file
 says on which machine, with which versions and when. All of it takes about forty minutes.
@@ -11,10 +11,6 @@ import os
 import platform
 import sys
 from importlib.metadata import version
-
-# before torch, tokenizers and numpy are loaded
-for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RAYON_NUM_THREADS", "TQDM_DISABLE"):
-    os.environ[name] = "1"
 
 import front_door
 import torch
@@ -34,7 +30,11 @@ DUELS = [
     races.classic_mlp,
     races.classic_wavenet,
 ]
-TABLES = {"bpe_growth": growth.bpe_growth, "without_a_split": growth.without_a_split, "nbval": notebooks.nbval}
+TABLES = {
+    "bpe_growth": growth.bpe_growth,
+    "without_a_split": growth.without_a_split,
+    "nbval": notebooks.nbval,
+}
 PACKAGES = ("torch", "numpy", "regex", "micrograd", "tokenizers", "tiktoken", "transformers")
 
 
@@ -56,6 +56,10 @@ def machine() -> dict:
 
 
 def main(names: list[str]) -> None:
+    if {os.environ.get(name) for name in ("OMP_NUM_THREADS", "RAYON_NUM_THREADS")} != {"1"}:
+        raise SystemExit(
+            "the figures are for one thread, which has to be said before torch is loaded: make bench"
+        )
     torch.set_num_threads(1)
     known = {f.__name__: f for f in [*DUELS, *TABLES.values()]}
     if unknown := set(names) - known.keys():
@@ -66,7 +70,8 @@ def main(names: list[str]) -> None:
             rows = measure()
             content.setdefault("duels", {})[measure.__name__] = rows
             for row in rows:
-                print(f"{row['ratio']:8.2f} ({row['least']} to {row['largest']})  {row['what']} / {row['against']}", flush=True)
+                ratio = f"{row['ratio']:8.2f} ({row['least']} to {row['largest']})"
+                print(ratio, row["what"], "/", row["against"], flush=True)
             write_json(PATH, {**content, "machine": machine()})
     for name, measure in TABLES.items():
         if not names or measure.__name__ in names:

@@ -35,7 +35,9 @@ def sources(n_bytes: int) -> str:
         size += len(parts[-1].encode())
         if size >= n_bytes:
             return "".join(parts).encode()[:n_bytes].decode(errors="ignore")
-    raise ValueError(f"the installed packages have {size / 1e6:.0f} MB of sources, {n_bytes / 1e6:.0f} are needed")
+    raise ValueError(
+        f"the installed packages have {size / 1e6:.0f} MB of sources, {n_bytes / 1e6:.0f} are needed"
+    )
 
 
 def bpe_growth() -> list[dict]:

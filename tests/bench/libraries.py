@@ -51,7 +51,9 @@ def tokenizer_training() -> list[dict]:
         ]
         tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Sequence(steps)
         alphabet = tokenizers.pre_tokenizers.ByteLevel.alphabet()
-        trainer = tokenizers.trainers.BpeTrainer(vocab_size=4096, initial_alphabet=alphabet, show_progress=False)
+        trainer = tokenizers.trainers.BpeTrainer(
+            vocab_size=4096, initial_alphabet=alphabet, show_progress=False
+        )
         tokenizer.train_from_iterator([plays()], trainer)
 
     what = "BPE: training on 1.1 MB, vocabulary 4,096"
@@ -86,7 +88,13 @@ def encoding() -> list[dict]:
 def twins(block_size: int) -> tuple[gpt.GPT, transformers.GPT2LMHeadModel]:
     """Two GPT-2s of one size, four layers of width 128."""
     config = gpt.GPTConfig(512, block_size, n_layer=4, n_head=4, n_embd=128)
-    settings = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0, "bos_token_id": 0, "eos_token_id": 511}
+    settings = {
+        "resid_pdrop": 0.0,
+        "embd_pdrop": 0.0,
+        "attn_pdrop": 0.0,
+        "bos_token_id": 0,
+        "eos_token_id": 511,
+    }
     theirs = transformers.GPT2LMHeadModel(
         transformers.GPT2Config(
             vocab_size=512, n_positions=block_size, n_embd=128, n_layer=4, n_head=4, **settings
@@ -99,7 +107,9 @@ def transformer_step() -> list[dict]:
     ours, theirs = twins(128)
     ids = torch.arange(100_000) * 7919 % 512
     x, y = next(batches.text_batches(ids, 128, 12))
-    optimizers = {id(model): training.make_optimizer(model.parameters(), "adamw", 1e-3) for model in (ours, theirs)}
+    optimizers = {
+        id(model): training.make_optimizer(model.parameters(), "adamw", 1e-3) for model in (ours, theirs)
+    }
 
     def step(model, loss_of):
         optimizers[id(model)].zero_grad()

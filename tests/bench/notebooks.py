@@ -16,7 +16,17 @@ def nbval() -> list[dict]:
         start = perf_counter()
         # tests/conftest.py brings the tolerance of one unit in the last decimal
         run = subprocess.run(
-            [sys.executable, "-m", "pytest", *options, str(path), "--confcutdir", str(ROOT), "-p", "nbval_tolerance"],
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                *options,
+                str(path),
+                "--confcutdir",
+                str(ROOT),
+                "-p",
+                "nbval_tolerance",
+            ],
             cwd=ROOT,
             env=None,
             capture_output=True,

@@ -42,19 +42,17 @@ def plain_sgd(parameters: list, forward: Callable, pairs: Iterator, n_steps: int
                 p -= rate * p.grad
 
 
-def tanh_network(careful: bool = True) -> tuple[list[torch.Tensor], Callable]:
+def tanh_network() -> tuple[list[torch.Tensor], Callable]:
     """The classic network of 11,897 parameters on three letters (Karpathy 2022), with careful first weights."""
     generator = torch.Generator().manual_seed(2147483647)
     shapes = ((27, 10), (30, 200), (200,), (200, 27), (27,))
-    C, W1, b1, W2, b2 = parameters = [torch.randn(s, generator=generator) for s in shapes]
-    if careful:
-        W1 *= 5 / 3 / math.sqrt(30)
-        b1 *= 0.01
-        W2 *= 0.01
-        b2 *= 0
-    for p in parameters:
-        p.requires_grad_()
-    return parameters, lambda x: torch.tanh(C[x].flatten(1) @ W1 + b1) @ W2 + b2
+    sizes = (1.0, 5 / 3 / math.sqrt(30), 0.01, 0.01, 0.0)
+    parameters = [
+        (size * torch.randn(shape, generator=generator)).requires_grad_()
+        for shape, size in zip(shapes, sizes, strict=True)
+    ]
+    table, w1, b1, w2, b2 = parameters
+    return parameters, lambda x: torch.tanh(table[x].flatten(1) @ w1 + b1) @ w2 + b2
 
 
 def classic_mlp() -> list[dict]:
@@ -119,26 +117,26 @@ def by_hand() -> list[dict]:
     """Lecture 5: the backward pass written out, against autograd's, for one batch of 32."""
     generator = torch.Generator().manual_seed(0)
     shapes = ((27, 10), (200, 30), (200,), (27, 200), (27,))
-    C, W1, b1, W2, b2 = parameters = [0.1 * torch.randn(s, generator=generator) for s in shapes]
+    table, w1, b1, w2, b2 = parameters = [0.1 * torch.randn(s, generator=generator) for s in shapes]
     x = torch.randint(0, 27, (32, 3), generator=generator)
     y = torch.randint(0, 27, (32,), generator=generator)
 
     def manual() -> list[torch.Tensor]:
-        e = C[x].flatten(1)
-        z = F.linear(e, W1, b1)
+        e = table[x].flatten(1)
+        z = F.linear(e, w1, b1)
         h = torch.relu(z)
-        logits = F.linear(h, W2, b2)
+        logits = F.linear(h, w2, b2)
         dlogits = backprop.cross_entropy_backward(logits, y)
-        dh, dW2, db2 = backprop.linear_backward(dlogits, h, W2)
+        dh, dw2, db2 = backprop.linear_backward(dlogits, h, w2)
         dz = backprop.relu_backward(dh, z)
-        de, dW1, db1 = backprop.linear_backward(dz, e, W1)
-        return [backprop.embedding_backward(de.view(32, 3, 10), x, 27), dW1, db1, dW2, db2]
+        de, dw1, db1 = backprop.linear_backward(dz, e, w1)
+        return [backprop.embedding_backward(de.view(32, 3, 10), x, 27), dw1, db1, dw2, db2]
 
     leaves = [p.clone().requires_grad_() for p in parameters]
 
     def autograd() -> list[torch.Tensor]:
-        C, W1, b1, W2, b2 = leaves
-        logits = F.linear(torch.relu(F.linear(C[x].flatten(1), W1, b1)), W2, b2)
+        table, w1, b1, w2, b2 = leaves
+        logits = F.linear(torch.relu(F.linear(table[x].flatten(1), w1, b1)), w2, b2)
         return list(torch.autograd.grad(F.cross_entropy(logits, y), leaves))
 
     for ours, theirs in zip(manual(), autograd(), strict=True):
@@ -149,4 +147,6 @@ def by_hand() -> list[dict]:
             step()
 
     what = "an MLP's 300 gradients by hand (lecture 5), batches of 32"
-    return [duel(what, f"autograd of torch {torch.__version__}", lambda: many(manual), lambda: many(autograd), 7)]
+    return [
+        duel(what, f"autograd of torch {torch.__version__}", lambda: many(manual), lambda: many(autograd), 7)
+    ]
