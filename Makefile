@@ -7,7 +7,7 @@ ROOT   := $(if $(filter 0,$(shell id -u)),--allow-root)
 ONE    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TQDM_DISABLE=1
 JOBS   ?= 2
 
-.PHONY: lab test lint execute browser bench corpora clean
+.PHONY: lab test lint execute browser pythons bench corpora clean
 
 lab: .venv/ready
 	$(BIN)/jupyter lab --notebook-dir=notebooks $(ROOT) $(LAB_ARGS)
@@ -27,6 +27,10 @@ execute: .venv/ready
 browser: .venv/ready
 	@command -v chromedriver >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver >/dev/null; } || { echo "make browser needs Chromium and ChromeDriver: sudo apt-get install chromium chromium-driver"; exit 1; }
 	$(ONE) $(BIN)/python tests/browser.py $(NOTEBOOKS)
+
+# Runs what needs no torch on every Python from 3.11 on that this machine has (installs numpy, regex and tqdm for each).
+pythons: .venv/ready
+	$(BIN)/python tests/pythons.py
 
 # Measures ratios against other libraries and older recipes (about half an hour); `make bench ONLY="encoding nbval"` a part.
 bench: .venv/ready

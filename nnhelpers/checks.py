@@ -141,5 +141,6 @@ def _short(answer: Any) -> str:
     if isinstance(answer, float):
         return f"{answer:.6g}"
     if isinstance(answer, list):
-        return "[" + ", ".join([_short(a) for a in answer[:6]] + ["…"] * (len(answer) > 6)) + "]"
+        text = "[" + ", ".join([_short(a) for a in answer[:6]] + ["…"] * (len(answer) > 6)) + "]"
+        return text if len(text) <= 150 else text[:149] + "…"
     return reprlib.repr(answer)

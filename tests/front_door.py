@@ -1,21 +1,24 @@
-"""What the README shows of the results: tables between markers and a figure, made from data/*.json alone."""
+"""What the README shows of the results: tables from data/*.json, and pictures from the notebooks' stored figures."""
 
 from __future__ import annotations
 
 import base64
+import io
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import nbformat
+from PIL import Image
 
 from nnhelpers import results
-from nnhelpers.files import write_bytes
+from nnhelpers.files import read_json, write_bytes
 
 ROOT = Path(__file__).resolve().parent.parent
-README, FIGURE = ROOT / "README.md", ROOT / "data" / "scoreboard.png"
-SOURCE = ROOT / "notebooks" / "08_bpe.ipynb"
+README, DATA = ROOT / "README.md", ROOT / "data"
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 
 
 def scoreboard(rows: Sequence[results.Result]) -> str:
@@ -32,9 +35,42 @@ def scoreboard(rows: Sequence[results.Result]) -> str:
     return "\n".join(lines)
 
 
+def bench(content: dict) -> str:
+    """The ratios of `make bench` as a Markdown table, and on what they were measured."""
+    lines = ["| what | against | times as fast | least to largest | runs |", "|---|---|---:|---:|---:|"]
+    for row in (row for rows in content["duels"].values() for row in rows):
+        lines.append(
+            f"| {row['what']} | {row['against']} | **{row['ratio']:.2g}** | "
+            f"{row['least']:.2g} to {row['largest']:.2g} | {row['runs']} |"
+        )
+    machine = content["machine"]
+    where = f"{machine['processor']}, one thread, Python {machine['python']}, torch {machine['torch']}"
+    return "\n".join([*lines, "", f"{machine['date']}, {where}. More in [data/bench.json](data/bench.json)."])
+
+
+def lectures() -> str:
+    """What stands in each notebook, counted, and how long nbval takes for it."""
+    seconds = {row["notebook"]: row["seconds"] for row in read_json(DATA / "bench.json").get("nbval", [])}
+    lines = [
+        "| notebook | words | cells | figures | exercises | cells to copy | seconds |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    for path in NOTEBOOKS:
+        cells = nbformat.read(path, as_version=4).cells
+        words = sum(len(cell.source.split()) for cell in cells if cell.cell_type == "markdown")
+        tags = Counter(tag for cell in cells for tag in cell.metadata.get("tags", []))
+        figures = sum("image/png" in o.get("data", {}) for cell in cells for o in cell.get("outputs", []))
+        lines.append(
+            f"| [{path.stem}](notebooks/{path.name}) | {words:,} | {len(cells)} | {figures} | {tags['exercise']} | "
+            f"{tags['standalone']} | {seconds.get(path.stem, '')} |"
+        )
+    return "\n".join(lines)
+
+
 def blocks() -> dict[str, str]:
     """What stands between `<!-- name -->` and `<!-- end -->` in the README, by name."""
-    return {f"scoreboard {corpus}": scoreboard(results.load(corpus)) for corpus in results.CORPORA}
+    tables = {f"scoreboard {corpus}": scoreboard(results.load(corpus)) for corpus in results.CORPORA}
+    return {**tables, "bench": bench(read_json(DATA / "bench.json")), "lectures": lectures()}
 
 
 def with_blocks(readme: str) -> str:
@@ -49,19 +85,41 @@ def with_blocks(readme: str) -> str:
     return readme
 
 
-def picture() -> bytes:
-    """The scoreboard as a figure: what lecture 8 has drawn in its cell tagged `scoreboard-figure`."""
-    cells = nbformat.read(SOURCE, as_version=4).cells
-    (cell,) = (cell for cell in cells if "scoreboard-figure" in cell.metadata.get("tags", []))
-    (image,) = (o["data"]["image/png"] for o in cell.outputs if "image/png" in o.get("data", {}))
-    return base64.b64decode(image)
+def stored_figures(tag: str) -> list[bytes]:
+    """The figures of the cells with a tag, in the order of the lectures."""
+    found = []
+    for path in NOTEBOOKS:
+        for cell in nbformat.read(path, as_version=4).cells:
+            if tag in cell.metadata.get("tags", []):
+                found += [o["data"]["image/png"] for o in cell.outputs if "image/png" in o.get("data", {})]
+    return [base64.b64decode(image) for image in found]
+
+
+def montage(figures: Sequence[bytes], columns: int = 3, size: tuple[int, int] = (460, 300)) -> bytes:
+    """Figures side by side on white, each as large as its place allows."""
+    rows = -(-len(figures) // columns)
+    page = Image.new("RGB", (columns * size[0], rows * size[1]), "white")
+    for i, figure in enumerate(figures):
+        image = Image.open(io.BytesIO(figure)).convert("RGB")
+        image.thumbnail((size[0] - 24, size[1] - 24), Image.Resampling.LANCZOS)
+        left, top = i % columns * size[0], i // columns * size[1]
+        page.paste(image, (left + (size[0] - image.width) // 2, top + (size[1] - image.height) // 2))
+    buffer = io.BytesIO()
+    page.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+def pictures() -> dict[Path, bytes]:
+    """The README's two pictures, made from figures that are stored in the notebooks."""
+    (scoreboard_figure,) = stored_figures("scoreboard-figure")
+    return {DATA / "front.png": montage(stored_figures("front")), DATA / "scoreboard.png": scoreboard_figure}
 
 
 def write() -> None:
-    """Bring the README and its figure up to date."""
-    write_bytes(FIGURE, picture())
-    text = with_blocks(README.read_text(encoding="utf-8"))
-    write_bytes(README, text.encode())
+    """Bring the README and its pictures up to date."""
+    for path, content in pictures().items():
+        write_bytes(path, content)
+    write_bytes(README, with_blocks(README.read_text(encoding="utf-8")).encode())
 
 
 if __name__ == "__main__":

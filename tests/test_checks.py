@@ -174,3 +174,12 @@ def test_what_does_not_agree(got, expected):
 @given(st.recursive(st.floats(allow_nan=False) | st.text() | st.integers(), st.lists))
 def test_everything_agrees_with_itself(answer):
     assert checks.same(answer, answer)
+
+
+def test_a_large_answer_is_shown_in_a_line_that_can_be_read(capsys):
+    large = [[[[0.123456] * 9] * 9] * 9] * 9
+    checks.function("f", lambda: large, [((), [[[[0.5] * 9] * 9] * 9] * 9)], "the hint")
+    line = capsys.readouterr().out
+    assert line.startswith("✗ f: got [[[[0.123456, 0.123456")
+    assert line.endswith("hint: the hint\n")
+    assert len(line) < 400

@@ -127,9 +127,11 @@ def test_the_tables_in_the_notebooks_are_those_of_the_file():
 def test_the_readme_shows_the_file():
     readme = front_door.README.read_text(encoding="utf-8")
     assert front_door.with_blocks(readme) == readme, "run make execute, or python tests/front_door.py"
-    assert front_door.FIGURE.read_bytes() == front_door.picture()
-    for name in ("scoreboard.png", "scoreboard.json"):
+    for name in ("front.png", "scoreboard.png", "scoreboard.json", "bench.json"):
         assert f"(data/{name})" in readme
+    (figure,) = front_door.stored_figures("scoreboard-figure")
+    assert (front_door.DATA / "scoreboard.png").read_bytes() == figure
+    assert len(front_door.stored_figures("front")) == 6
 
 
 def test_a_readme_without_a_marker_gets_a_sentence():

@@ -1,0 +1,123 @@
+"""Every command and every piece of code in the README runs; the long ones on a small scale."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from nnhelpers import data
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SMALL = [
+    *(
+        "--steps",
+        "2",
+        "--warmup",
+        "1",
+        "--n-layer",
+        "1",
+        "--n-head",
+        "2",
+        "--n-embd",
+        "16",
+        "--block-size",
+        "8",
+    ),
+    *(
+        "--batch-size",
+        "4",
+        "--accumulate",
+        "1",
+        "--eval-every",
+        "2",
+        "--checkpoint-every",
+        "2",
+        "--sample",
+        "3",
+    ),
+    *("--device", "cpu", "--no-compile"),
+]
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.S)
+
+
+def run(command: list[str], folder: Path) -> str:
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TQDM_DISABLE": "1", "MPLBACKEND": "agg"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{command}\n{done.stdout[-2000:]}{done.stderr[-3000:]}"
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """An empty folder with the text of a person's own, in which the commands are typed one after the other."""
+    folder = tmp_path_factory.mktemp("reader")
+    text = data.load_shakespeare()[:200_000]
+    (folder / "my_text.txt").write_text(text, encoding="utf-8")
+    shell_commands(folder)
+    return folder
+
+
+def shell_commands(folder: Path) -> None:
+    for line in "".join(blocks("shell")).splitlines():
+        words = shlex.split(line)
+        program = {".venv/bin/python": [], ".venv/bin/torchrun": ["-m", "torch.distributed.run"]}[words[0]]
+        words = [
+            "2" if word == "4" and words[i] == "--nproc-per-node" else word
+            for i, word in enumerate(words[1:])
+        ]
+        small = SMALL if "nnhelpers.train" in words else []
+        if "--preset" in words and "torch.distributed.run" in program:
+            small = [*small, "--tokenizer", "gpt2"]
+        run([sys.executable, *program, *words, *small], folder)
+
+
+def test_the_shell_commands_leave_what_they_say(folder):
+    for name in ("plays", "mine", "large", "gpt2"):
+        assert (folder / "runs" / name / "best.safetensors").is_file(), name
+    assert (folder / "tok.json").is_file()
+
+
+@pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.splitlines()[0][:40])
+def test_the_code_runs_as_it_stands(code, folder):
+    run([sys.executable, "-c", code], folder)
+
+
+def test_the_exported_folder_is_what_the_comment_says(folder):
+    code = next(code for code in blocks("python") if "plays-for-transformers" in code)
+    check = "from transformers import AutoModelForCausalLM\n"
+    check += "print(type(AutoModelForCausalLM.from_pretrained('plays-for-transformers')).__name__)"
+    assert run([sys.executable, "-c", f"{code}\n{check}"], folder).endswith("ForCausalLM\n")
+
+
+@pytest.mark.parametrize("command", re.findall(r"\n    (make \w+)\n", README))
+def test_make_commands_are_known_and_say_what_they_would_do(command):
+    assert run([*command.split(), "-n"], ROOT)
+
+
+def test_make_lab_reaches_jupyterlab():
+    assert re.search(r"^4\.\d", run(["make", "lab", "LAB_ARGS=--version"], ROOT), flags=re.M)
+
+
+def test_jupyterlab_starts_without_make_too():
+    (line,) = re.findall(r"\n    \.venv/bin/python (-m jupyter lab .*)\n", README)
+    assert re.search(r"^4\.\d", run([sys.executable, *line.split(), "--version"], ROOT), flags=re.M)
+
+
+def test_the_results_in_the_table_of_lectures_are_those_of_the_scoreboard():
+    from nnhelpers import results
+
+    table = README.split("## The lectures")[1].split("##")[0]
+    nats = {f"{row.nats:.2f}" for corpus in results.CORPORA for row in results.load(corpus)}
+    quoted = re.findall(r"\d\.\d\d", table)
+    assert quoted
+    assert set(quoted) <= nats
