@@ -75,7 +75,7 @@ class Settings:
     accumulate: int = setting("parts that each process cuts its sequences into", 1, 1, 16, least=1)
     steps: int = setting("updates", 500, 5000, 19000, least=1)
     optimizer: str = setting("of the matrices", "muon", "muon", "adamw", of=("adamw", "muon"))
-    rate: float = setting("full learning rate", 3e-3, 2e-3, 6e-4, least=1e-12)
+    rate: float = setting("full learning rate", 1e-2, 2e-3, 6e-4, least=1e-12)
     final_rate: float = setting("share of it at the end", 0.1, least=0)
     warmup: int = setting("steps until the full rate", 50, 100, 700, least=0)
     weight_decay: float = setting("of the matrices, decoupled", 0.1, least=0)
