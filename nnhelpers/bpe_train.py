@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
@@ -20,11 +21,23 @@ GPT4_PATTERN = (
     r"""'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}"""
     r"""| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"""
 )
+# Unicode's classes and, for ASCII text, the characters of each
+CLASSES = {r"\p{L}": "A-Za-z", r"\p{N}": "0-9", r"\s": r" \t\n\r\f\v", r"\S": r"^ \t\n\r\f\v"}
 BYTES = [bytes([i]) for i in range(256)]
 NONE = -1  # stands where there is no token
 NEVER = 2**62  # the rank of a pair that is no token
 CACHED = 2**17  # chunks whose ids are remembered
 LONG = 50  # bytes: about here a heap becomes faster than a scan
+
+
+def ascii_twin(pattern: str) -> re.Pattern[str]:
+    """GPT-2's or GPT-4's pattern for ASCII text: the same chunks by Python's own `re`, in half the time."""
+    parts = re.split(r"(\[.*?\])", pattern)  # what stands in brackets is at odd places
+    for name, characters in CLASSES.items():
+        parts = [
+            part.replace(name, characters if i % 2 else f"[{characters}]") for i, part in enumerate(parts)
+        ]
+    return re.compile("".join(parts))
 
 
 class Splitter:
@@ -43,7 +56,9 @@ class Splitter:
         alternatives = "|".join(map(regex.escape, longest_first))
         self.special = regex.compile(f"({alternatives})") if alternatives else None
         spaced = any(regex.search(r"\s", token) for token in longest_first)
-        self.has_safe_borders = pattern in (GPT2_PATTERN, GPT4_PATTERN) and not spaced
+        known = pattern in (GPT2_PATTERN, GPT4_PATTERN)
+        self.has_safe_borders = known and not spaced
+        self.ascii = ascii_twin(pattern) if known else self.regex
 
     def parts(self, text: str) -> list[str]:
         """Ordinary text at even places, special tokens at odd ones."""
@@ -53,10 +68,8 @@ class Splitter:
         """The matches of the pattern; `ValueError` if they do not make up the text."""
         if self.regex is None:
             return [text]
-        if self.regex.groups:
-            chunks = [match.group() for match in self.regex.finditer(text)]
-        else:
-            chunks = self.regex.findall(text)
+        cut = self.ascii if text.isascii() else self.regex
+        chunks = [match.group() for match in cut.finditer(text)] if cut.groups else cut.findall(text)
         if (joined := "".join(chunks)) != text:
             letters = enumerate(zip(joined, text, strict=False))
             place = next((i for i, (a, b) in letters if a != b), len(joined))
@@ -290,7 +303,7 @@ class Cache(dict):
 
     def __missing__(self, chunk: str) -> list[int]:
         raw = chunk.encode()
-        ids = [self.ranks[raw]] if raw in self.ranks else merge(raw, self.ranks)
+        ids = merge(raw, self.ranks) if (whole := self.ranks.get(raw)) is None else [whole]
         if len(raw) < LONG:
             if len(self) >= CACHED:
                 self.clear()

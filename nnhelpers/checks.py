@@ -34,7 +34,8 @@ def function(
     for outcome, (arguments, expected) in zip(outcomes, cases, strict=True):
         if outcome is not None:
             got = "nothing (is a return missing on this path?)" if outcome is _NOTHING else outcome
-            return _wrong(name, got, expected, f" for ({', '.join(map(_argument, arguments))})", hint)
+            shown = ", ".join(repr(a) if isinstance(a, float) else _short(a) for a in arguments)
+            return _wrong(name, got, expected, f" for ({shown})", hint)
     _say(f"✓ {name}: right in all {len(outcomes)} cases")
 
 
@@ -123,10 +124,6 @@ def _unlike(got: Any, expected: Any) -> str:
     """The answer in a few words that differ from those for what is expected."""
     short = _short(got)
     return short if short != _short(expected) else repr(got)[:300]
-
-
-def _argument(argument: Any) -> str:
-    return repr(argument) if isinstance(argument, float) else _short(argument)
 
 
 def _tail(hint: str) -> str:

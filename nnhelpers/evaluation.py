@@ -69,9 +69,7 @@ def nll(model: Callable[[Tensor], Tensor], inputs: Tensor, targets: Tensor, batc
 def word_ids(targets: Tensor, stop_id: int = 0) -> Tensor:
     """Which word each target (N,) belongs to, counted from 0, when every word ends in `stop_id`."""
     if targets.ndim != 1:
-        raise ValueError(
-            f"word_ids takes targets (N,) that follow each other, got shape {tuple(targets.shape)}"
-        )
+        raise ValueError(f"word_ids takes targets (N,), one after the other, got {tuple(targets.shape)}")
     ends = (targets == stop_id).long()
     return ends.cumsum(0) - ends
 
@@ -135,8 +133,7 @@ class Score:
 
 
 def scoreboard(rows: Sequence[Score], decimals: int = 4, bound: int = 60) -> str:
-    """The rows as a text table; seconds are given as an upper bound, `bound` or ten times that or ..., which other
-    machines share.
+    """The rows as a text table; seconds as an upper bound, `bound` or ten times that or ..., which machines share.
 
     A trained network's third decimal depends on the processor's rounding: give such a table two `decimals`.
     """

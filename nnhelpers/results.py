@@ -15,7 +15,6 @@ FORMAT = "nnhelpers.scoreboard 1"
 NAME = "scoreboard.json"
 WRITE_TO = "NNHELPERS_SCOREBOARD"  # the file that results go into; `make execute` sets it
 CORPORA = ("names", "shakespeare")
-ROUNDED = ("nats", "standard_error", "seconds")
 
 
 @dataclass(frozen=True)
@@ -51,17 +50,15 @@ def record(lecture: int, corpus: str, scores: Sequence[Score], tolerance: float)
         wanted = "at least one score, each with `how` it was obtained, and a tolerance of 0 or more"
         raise ValueError(f"a scoreboard takes {wanted}; without `how`: {silent}")
     mine = [Result(*astuple(score), lecture, corpus, tolerance) for score in scores]
-    if target := os.environ.get(WRITE_TO):
-        _write(Path(target), mine)
+    if path := os.environ.get(WRITE_TO):
+        rows = _read(Path(path)) if Path(path).is_file() else []
+        rows = [row for row in rows if (row.lecture, row.corpus) != (lecture, corpus)]
+        rows = sorted([*rows, *mine], key=lambda row: (CORPORA.index(row.corpus), row.lecture))
+        content = [
+            {k: round(v, 6) if isinstance(v, float) else v for k, v in asdict(r).items()} for r in rows
+        ]
+        write_json(path, {"format": FORMAT, "rows": content})
     return mine
-
-
-def _write(path: Path, mine: Sequence[Result]) -> None:
-    rows = _read(path) if path.is_file() else []
-    rows = [row for row in rows if (row.lecture, row.corpus) != (mine[0].lecture, mine[0].corpus)]
-    rows = sorted([*rows, *mine], key=lambda row: (CORPORA.index(row.corpus), row.lecture))
-    content = [asdict(row) | {key: round(getattr(row, key), 6) for key in ROUNDED} for row in rows]
-    write_json(path, {"format": FORMAT, "rows": content})
 
 
 def _read(path: Path) -> list[Result]:

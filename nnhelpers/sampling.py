@@ -110,9 +110,7 @@ def _check_generate(prompt, block_size, temperature, top_k, top_p) -> None:
     if block_size is None:
         raise ValueError("this model does not say how many tokens it sees; give block_size")
     if block_size < 1:
-        raise ValueError(
-            f"block_size is the number of tokens a model sees; it must be at least 1, not {block_size}"
-        )
+        raise ValueError(f"block_size, how many tokens a model sees, is at least 1, not {block_size}")
 
 
 class _CachedReader:

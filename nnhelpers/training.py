@@ -173,9 +173,7 @@ def _ctrl_c_noted() -> Iterator[list[int]]:
 
 def _check_settings(n_steps, rate, weight_decay, clip, eval_every) -> None:
     if not (math.isfinite(rate) and rate > 0):
-        raise ValueError(
-            f"the rate must be finite and larger than 0, got {rate}; 0.01 is a common start for AdamW"
-        )
+        raise ValueError(f"the rate must be finite and above 0, got {rate}; 0.01 is a common start for AdamW")
     if n_steps < 1 or eval_every < 1:
         raise ValueError(f"n_steps and eval_every must be at least 1, got {n_steps} and {eval_every}")
     if not (math.isfinite(weight_decay) and weight_decay >= 0):

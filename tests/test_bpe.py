@@ -723,3 +723,10 @@ def test_the_tokenizer_imports_no_torch():
     code = "import sys, nnhelpers.bpe; print('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("pattern", [GPT2_PATTERN, GPT4_PATTERN])
+@settings(max_examples=300, deadline=None)
+@given(text=st.text(st.characters(max_codepoint=127) | st.sampled_from(" \n\r'sS1_\x1c\x1f"), max_size=60))
+def test_ascii_text_is_cut_by_re_as_by_regex(pattern, text):
+    assert bpe_train.ascii_twin(pattern).findall(text) == regex.findall(pattern, text)
