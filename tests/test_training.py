@@ -250,7 +250,7 @@ def test_fit_runs_in_a_thread_that_hears_no_signals():
 @pytest.mark.parametrize(
     ("use", "message"),
     [
-        (lambda: fit(network(), batches(), 10, 0.0), "rate must be finite and larger than 0, got 0.0"),
+        (lambda: fit(network(), batches(), 10, 0.0), "rate must be finite and above 0, got 0.0"),
         (lambda: fit(network(), batches(), 10, math.nan), "got nan"),
         (lambda: fit(network(), batches(), 10, -1.0), "got -1.0"),
         (lambda: fit(network(), batches(), 10, math.inf), "got inf"),
