@@ -218,7 +218,8 @@ def take_pictures(driver: webdriver.Chrome, stem: str) -> None:
 
 def main(names: list[str]) -> int:
     """Check all notebooks, or those whose names begin as said; two at a time."""
-    paths = [path for path in NOTEBOOKS if not names or path.stem.startswith(tuple(names))]
+    stems = tuple(Path(name).stem for name in names)  # 03, 03_mlp and notebooks/03_mlp.ipynb are all fine
+    paths = [path for path in NOTEBOOKS if not stems or path.stem.startswith(stems)]
     PICTURES.mkdir(parents=True, exist_ok=True)
     wrong = []
     with tempfile.TemporaryDirectory() as folder:

@@ -32,7 +32,9 @@ CASES = [
 WORKER = """
 import json, sys
 from nnhelpers.train import main
-print("codes", [main(each) for each in json.loads(sys.argv[1])], flush=True)
+codes = [main(each) for each in json.loads(sys.argv[1])]
+sys.stdout.write(f"codes {codes}\\n")  # in one piece: another process writes, too
+sys.stdout.flush()
 """
 
 
