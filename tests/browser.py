@@ -47,6 +47,9 @@ RUN_ALL = """
 const done = arguments[arguments.length - 1];
 window.jupyterapp.commands.execute("notebook:run-all-cells").then(ok => done(ok), error => done("error: " + error));
 """
+THEME = (
+    "window.jupyterapp.commands.execute('apputils:change-theme', {theme: arguments[0]}).then(arguments[1])"
+)
 OUTPUTS = """
 return window.panel.content.widgets.filter(cell => cell.model.type == "code").map(cell => ({
   count: cell.model.executionCount, source: cell.model.sharedModel.source,
@@ -100,7 +103,8 @@ def jupyter(folder: Path) -> Iterator[str]:
                 time.sleep(0.5)
         else:
             raise RuntimeError("JupyterLab did not start:\n" + (folder / "jupyter.log").read_text()[-2000:])
-        yield f"http://127.0.0.1:{port}/lab?token={token}"
+        # a workspace of its own for each browser: no tabs of the others
+        yield f"http://127.0.0.1:{port}/lab/workspaces/{{}}?token={token}"
     finally:
         server.terminate()
         server.wait(30)
@@ -143,7 +147,8 @@ def check(path: Path, address: str) -> list[str]:
     """Open one notebook, run it, look at it; what is wrong, in sentences."""
     stored = nbformat.read(path, as_version=4)
     n_figures = sum("image/png" in o.get("data", {}) for c in stored.cells for o in c.get("outputs", []))
-    with chromium(address) as driver:
+    with chromium(address.format(path.stem)) as driver:
+        driver.execute_async_script(THEME, "JupyterLab Light")  # the last browser may have left the dark one
         opened = driver.execute_async_script(OPEN, path.name)
         if opened != len(stored.cells):
             return [f"{path.name}: opening gave {opened} instead of {len(stored.cells)} cells"]
@@ -201,17 +206,16 @@ def moved_slider(driver: webdriver.Chrome, path: Path, stored: nbformat.Notebook
 
 
 def take_pictures(driver: webdriver.Chrome, stem: str) -> None:
-    """The first page in both themes, and three figures with what stands around them."""
-    driver.execute_script(
-        "window.panel.content.node.scrollTop = 0; document.querySelector('.jp-WindowedPanel-outer').scrollTop = 0"
-    )
-    driver.save_screenshot(str(PICTURES / f"{stem}_1_light.png"))
+    """The first page, three figures with what stands around them, and the last of them under the dark theme."""
+    driver.execute_script("window.panel.node.querySelector('.jp-Cell').scrollIntoView({block: 'start'})")
+    time.sleep(0.5)
+    driver.save_screenshot(str(PICTURES / f"{stem}_1_first_page.png"))
     figures = driver.find_elements(By.CSS_SELECTOR, ".jp-OutputArea-output img")
-    theme = "window.jupyterapp.commands.execute('apputils:change-theme', {theme: arguments[0]}).then(arguments[1])"
     for number, figure in enumerate(figures[:: max(1, len(figures) // 3)][:3], start=2):
         driver.execute_script("arguments[0].scrollIntoView({block: 'center'})", figure)
+        time.sleep(0.5)
         driver.save_screenshot(str(PICTURES / f"{stem}_{number}_figure.png"))
-    driver.execute_async_script(theme, "JupyterLab Dark")
+    driver.execute_async_script(THEME, "JupyterLab Dark")
     time.sleep(1)
     driver.save_screenshot(str(PICTURES / f"{stem}_5_dark.png"))
 

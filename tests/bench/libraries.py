@@ -152,7 +152,6 @@ def generation() -> list[dict]:
                 "ours without the cache",
                 lambda n=n: sampling.generate(ours, prompt, n, cache=True),
                 lambda n=n: sampling.generate(ours, prompt, n),
-                runs=5 if n < 1000 else 3,
             )
         )
     return rows

@@ -66,7 +66,7 @@ def classic_mlp() -> list[dict]:
     def ours() -> None:
         model = mlp.MLP(27, 3, n_embd=10, n_hidden=200, generator=torch.Generator().manual_seed(len(reached)))
         deal = training.minibatches(*train, 1024)
-        training.fit(model, deal, 1500, rate=0.02, weight_decay=0.05, progress=False)
+        training.fit(model, deal, 1600, rate=0.02, weight_decay=0.05, progress=False)
         reached.append(evaluation.nll(model, *dev))
 
     parameters, forward = tanh_network()
