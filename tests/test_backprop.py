@@ -32,7 +32,7 @@ def relative_error(ours: Tensor, theirs: Tensor) -> float:
         largest < 1e-15 and difference < 1e-15
     ):  # torch 2.14 gives 1e-17 where attention sees one position alone
         return 0.0
-    return difference / largest if largest else difference
+    return difference / largest if largest else math.inf
 
 
 def as_tuple(grads) -> tuple[Tensor, ...]:
