@@ -9,36 +9,26 @@ training are merged first again (Gage 1994; Sennrich et al. 2016; on bytes: Radf
 
 from __future__ import annotations
 
-import argparse
-import base64
 import codecs
-import io
 import json
 import os
-import sys
 import warnings
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import chain, count
 from operator import index
 from pathlib import Path
 
-from . import bpe_train
-from .bpe_train import BYTES, GPT2_PATTERN, GPT4_PATTERN, Splitter, check_text
-from .data import load_ranks
-from .files import write_bytes
+from ..contracts import Special, StrPath
+from ..files import write_bytes
+from .formats import BUILT_IN, END, load_ranks, write_ranks
+from .learning import count_chunks, learn_merges, read_texts
+from .merging import BYTES, Cache, merge
+from .splitting import GPT4_PATTERN, Splitter, check_text
 
-END = "<|endoftext|>"
-FILL_IN = {"<|fim_prefix|>": 100258, "<|fim_middle|>": 100259, "<|fim_suffix|>": 100260}
-BUILT_IN = {
-    "gpt2": (GPT2_PATTERN, {END: 50256}),
-    "cl100k_base": (GPT4_PATTERN, {END: 100257, **FILL_IN, "<|endofprompt|>": 100276}),
-}
 FORMAT = "nnhelpers.bpe 1"  # the number changes with the layout of the file
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
-File = str | os.PathLike[str]
-Special = str | Collection[str]
 
 
 class BPETokenizer:
@@ -57,7 +47,7 @@ class BPETokenizer:
         self._ranks = dict(sorted(ranks.items(), key=lambda item: item[1]))
         self._check_ids()
         self._splitter = Splitter(pattern, self.special_tokens)
-        self._cache = bpe_train.Cache(self._ranks)
+        self._cache = Cache(self._ranks)
         self.vocab = {i: token for token, i in self._ranks.items()}
         self.vocab |= {i: token.encode() for token, i in self.special_tokens.items()}
         self.vocab_size = max(self.vocab) + 1
@@ -75,7 +65,7 @@ class BPETokenizer:
     @classmethod
     def train(
         cls,
-        source: File | Iterable[str],
+        source: StrPath | Iterable[str],
         vocab_size: int,
         pattern: str | None = GPT4_PATTERN,
         special_tokens: Collection[str] = (),
@@ -102,9 +92,9 @@ class BPETokenizer:
                 f"and processes at least 1; got {vocab_size} and {processes}"
             )
         splitter = Splitter(pattern, special_tokens)
-        texts = bpe_train.read_texts(source, splitter, progress)
-        counts = bpe_train.count_chunks(texts, splitter, processes)
-        merges = bpe_train.learn_merges(counts, n_merges, progress)
+        texts = read_texts(source, splitter, progress)
+        counts = count_chunks(texts, splitter, processes)
+        merges = learn_merges(counts, n_merges, progress)
         if len(merges) < n_merges:
             warnings.warn(
                 f"the text allowed {len(merges):,} of {n_merges:,} merges; the vocabulary has "
@@ -129,7 +119,7 @@ class BPETokenizer:
         merges = {}
         for token, i in self._ranks.items():
             if i >= 256:
-                pair = tuple(bpe_train.merge(token, self._ranks, below=i))
+                pair = tuple(merge(token, self._ranks, below=i))
                 if len(pair) != 2:
                     raise ValueError(f"the token {token!r} with id {i} is not made of two earlier tokens")
                 merges[pair] = i
@@ -179,10 +169,10 @@ class BPETokenizer:
         """The ids of each text, as `encode` gives them."""
         return [self.encode(text, allowed_special) for text in texts]
 
-    def encode_file(self, path: File, allowed_special: Special = "none_raise", progress=False) -> array:
+    def encode_file(self, path: StrPath, allowed_special: Special = "none_raise", progress=False) -> array:
         """The ids of a UTF-8 file of any size, four bytes each."""
         ids = array("I")
-        for piece in bpe_train.read_texts(Path(path), self._splitter, progress):
+        for piece in read_texts(Path(path), self._splitter, progress):
             ids.extend(self.encode(piece, allowed_special))
         return ids
 
@@ -206,7 +196,11 @@ class BPETokenizer:
         if piece := decoder.decode(b"", final=True):
             yield piece
 
-    def save(self, path: File) -> None:
+    def pieces(self, blocks: Iterable[str]) -> Iterator[str]:
+        """The blocks of one long text, cut anew: the ids of the pieces, end to end, are those of the text."""
+        return self._splitter.pieces(blocks)
+
+    def save(self, path: StrPath) -> None:
         """Write all of the tokenizer to a JSON file; its merges are written as [left id, right id, new id]."""
         content = {
             "format": FORMAT,
@@ -218,7 +212,7 @@ class BPETokenizer:
         write_bytes(path, json.dumps(content, ensure_ascii=False).encode())
 
     @classmethod
-    def load(cls, path: File) -> BPETokenizer:
+    def load(cls, path: StrPath) -> BPETokenizer:
         """Read a file that `save` wrote; one that is damaged or of another kind raises `ValueError`."""
         try:
             content = json.loads(Path(path).read_bytes().decode())
@@ -237,7 +231,10 @@ class BPETokenizer:
 
     @classmethod
     def from_tiktoken(
-        cls, path_or_name: File, pattern: str | None = None, special_tokens: Mapping[str, int] | None = None
+        cls,
+        path_or_name: StrPath,
+        pattern: str | None = None,
+        special_tokens: Mapping[str, int] | None = None,
     ) -> BPETokenizer:
         """ "gpt2" or "cl100k_base" with its pattern and special tokens, or a vocabulary file in tiktoken's format.
 
@@ -248,12 +245,11 @@ class BPETokenizer:
         special_tokens = defaults[1] if special_tokens is None else special_tokens
         return cls(load_ranks(path_or_name), pattern, special_tokens)
 
-    def to_tiktoken(self, path: File) -> None:
+    def to_tiktoken(self, path: StrPath) -> None:
         """Write the tokens in tiktoken's format, which holds neither the pattern nor the special tokens."""
-        lines = (f"{base64.b64encode(token).decode()} {i}\n" for token, i in self._ranks.items())
-        write_bytes(path, "".join(lines).encode())
+        write_ranks(path, self._ranks)
 
-    def to_huggingface(self, folder: File) -> None:
+    def to_huggingface(self, folder: StrPath) -> None:
         """Write tokenizer.json and tokenizer_config.json, which `tokenizers` and `transformers` read.
 
         They read the pattern with another engine (Oniguruma), which takes the two patterns of this module alike. A
@@ -288,63 +284,3 @@ def _byte_letters() -> list[str]:
     printed = {*range(33, 127), *range(161, 173), *range(174, 256)}
     spare = count(256)
     return [chr(i if i in printed else next(spare)) for i in range(256)]
-
-
-def _train(options: argparse.Namespace) -> None:
-    pattern = {"gpt2": GPT2_PATTERN, "gpt4": GPT4_PATTERN, "none": None}.get(options.pattern, options.pattern)
-    settings = (options.vocab_size, pattern, options.special, options.processes)
-    BPETokenizer.train(Path(options.file), *settings, progress=True).save(options.out)
-
-
-def _encode(options: argparse.Namespace) -> None:
-    source = BPETokenizer.from_tiktoken if options.tokenizer in BUILT_IN else BPETokenizer.load
-    tokenizer = source(options.tokenizer)
-    ids = tokenizer.encode_file(options.file, options.special, progress=True)
-    if options.out and options.out.endswith(".npy"):
-        import numpy as np
-
-        buffer = io.BytesIO()
-        np.save(buffer, np.asarray(ids, dtype=np.min_scalar_type(tokenizer.vocab_size - 1)))
-        write_bytes(options.out, buffer.getvalue())
-    elif options.out:
-        write_bytes(options.out, (" ".join(map(str, ids)) + "\n").encode())
-    else:
-        print(*ids)
-
-
-def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser("python -m nnhelpers.bpe", description="byte-pair encoding of files")
-    commands = parser.add_subparsers(required=True)
-    train = commands.add_parser("train", help="learn a vocabulary from a text file")
-    train.add_argument("file")
-    train.add_argument("--vocab-size", type=int, required=True, help="bytes, merges and special tokens")
-    train.add_argument("--out", required=True, help="where the tokenizer goes, as JSON")
-    train.add_argument("--pattern", default="gpt4", help="gpt4, gpt2, none or a regular expression")
-    train.add_argument("--special", action="append", default=[], metavar="TOKEN", help="once for each token")
-    train.add_argument("--processes", type=int, default=1)
-    train.set_defaults(run=_train)
-    encode = commands.add_parser("encode", help="turn a text file into ids")
-    encode.add_argument("tokenizer", help="a file that train made, gpt2 or cl100k_base")
-    encode.add_argument("file")
-    encode.add_argument("--out", help="an .npy or a text file; without it the ids are printed")
-    encode.add_argument("--special", default="none_raise", choices=["none_raise", "none", "all"])
-    encode.set_defaults(run=_encode)
-    return parser.parse_args(arguments)
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line: 0 if all went well; otherwise a sentence on standard error and 1, or 2 from argparse."""
-    options = _options(arguments)
-    with warnings.catch_warnings():
-        warnings.simplefilter("always")
-        warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
-        try:
-            options.run(options)
-        except (OSError, ValueError) as error:
-            print(f"error: {error}", file=sys.stderr)
-            return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -14,7 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .files import StrPath, read_json, read_tensors, write_json, write_tensors
+from .contracts import StrPath
+from .files import read_json, read_tensors, write_json, write_tensors
 from .gpt import EPS, GPT, GPTConfig
 
 CLASSES = {"gpt2": "GPT2LMHeadModel", "llama": "LlamaForCausalLM", "qwen3": "Qwen3ForCausalLM"}
@@ -58,7 +59,11 @@ def export(model: GPT, folder: StrPath, tokenizer: Any = None) -> None:
         tokenizer.to_huggingface(folder)
     elif tokenizer is not None:
         _write_characters(tokenizer, folder)
-    settings = {"architectures": [CLASSES[kind]], "model_type": kind, "tie_word_embeddings": config.tied}
+    settings = {
+        "architectures": [CLASSES[kind]],
+        "model_type": kind,
+        "tie_word_embeddings": config.tie_weights,
+    }
     settings |= {"dtype": str(model.head.weight.dtype).removeprefix("torch.")}
     settings |= {theirs[not gpt2]: getattr(config, ours) for ours, theirs in SETTINGS.items()}
     settings |= {name: values[0] for name, values in _fixed(config, kind).items() if values[0] is not None}
@@ -116,7 +121,7 @@ def _their_tensors(model: GPT, kind: str) -> dict[str, Tensor]:
 def _our_tensors(config: GPTConfig, kind: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Theirs under our names; all that the model needs have to be there, in their shapes, and none but those."""
     head, tables = tensors.get("lm_head.weight"), ("wte.weight", "embed_tokens.weight")
-    if config.tied and head is not None:
+    if config.tie_weights and head is not None:
         if not any(name in tensors and torch.equal(head, tensors[name]) for name in tables):
             raise ValueError("tie_word_embeddings is set, but lm_head.weight is not the token embedding")
         del tensors["lm_head.weight"]
@@ -179,7 +184,7 @@ def _kind(config: GPTConfig) -> str:
     form: dict[str, Any] = {"norm": "layer", "mlp": "gelu", "qk_norm": False}
     if config.position == "rotary":
         form = {"norm": "rms", "mlp": "swiglu"} | ({"qk_norm": True, "bias": False} if config.qk_norm else {})
-    form |= {"start_id": None}
+    form |= {"bos_id": None}
     ours = {name: getattr(config, name) for name in form}
     if differs := [f"{name}={ours[name]!r}" for name in form if ours[name] != form[name]]:
         needed = ", ".join(f"{name}={value!r}" for name, value in form.items())
@@ -212,11 +217,13 @@ def _config(settings: dict[str, Any], kind: str) -> GPTConfig:
         raise ValueError(f"config.json has no {missing[0]!r}")
     sizes = {ours: settings[theirs[not gpt2]] for ours, theirs in SETTINGS.items()}
     bias = settings.get("bias", True) if gpt2 else settings.get("attention_bias", False)
-    tied = settings.get("tie_word_embeddings", gpt2)
-    if {type(bias), type(tied)} != {bool} or type(sizes["dropout"]) not in (int, float):
-        raise ValueError(f"config.json: {bias=}, {tied=} and dropout={sizes['dropout']!r} are no settings")
+    tie_weights = settings.get("tie_word_embeddings", gpt2)
+    if {type(bias), type(tie_weights)} != {bool} or type(sizes["dropout"]) not in (int, float):
+        raise ValueError(
+            f"config.json: {bias=}, {tie_weights=} and dropout={sizes['dropout']!r} are no settings"
+        )
     form = {} if gpt2 else {"position": "rotary", "norm": "rms", "mlp": "swiglu", "qk_norm": kind == "qwen3"}
-    config = GPTConfig(**sizes, **form, bias=bias, tied=tied)
+    config = GPTConfig(**sizes, **form, bias=bias, tie_weights=tie_weights)
     for name, allowed in (_fixed(config, kind) | {"quantization_config": (None,)}).items():
         value = settings.get(name, 1e-6 if name == "rms_norm_eps" else allowed[0])
         if value not in allowed:
