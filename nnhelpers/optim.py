@@ -13,8 +13,8 @@ OptimizerName = Literal["adamw", "sgd", "muon"]
 Schedule = Literal["constant", "cosine", "one_cycle"]
 # times Muon's learning rate: tables, heads and biases want smaller steps than the matrices inside
 ADAMW_BESIDE_MUON = 0.4
-# The coefficients of x, x^3 and x^5 in an odd polynomial. Jordan et al. chose them to be as steep as possible at 0 while
-# five applications still bring every singular value from 0 to 1 near 1: small ones then grow fastest.
+# The coefficients of x, x^3 and x^5 in an odd polynomial. Jordan et al. chose them to be as steep as possible at 0
+# while five applications still bring every singular value from 0 to 1 near 1: small ones then grow fastest.
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
