@@ -229,7 +229,8 @@ class KneserNey(_NGram):
         discounts = [self._discounts(counts) for _, counts in levels]
         tables: list[Table] = []
         for (ngrams, counts), taken in zip(levels, discounts, strict=True):
-            tables.append(self._interpolate(ngrams, counts, taken, tables))
+            shorter = tables[-1] if tables else None
+            tables.append(self._interpolate(ngrams, counts, taken, shorter))
         self._tables = tables
         self.discounts = discounts
         self.n_parameters = sum(len(ngrams) for ngrams, _ in levels)
@@ -256,22 +257,24 @@ class KneserNey(_NGram):
         return np.full(3, discount)
 
     def _interpolate(
-        self, ngrams: np.ndarray, counts: np.ndarray, discounts: np.ndarray, lower: list[Table]
+        self, ngrams: np.ndarray, counts: np.ndarray, discounts: np.ndarray, shorter: Table | None
     ) -> Table:
-        """The table of one order, from its distinct n-grams (G,), their counts (G,), and the tables of lower orders.
+        """The table of one order: its distinct n-grams (G,) and their counts (G,), mixed with the next shorter table.
 
         p(w | c) = (count(c w) - D(count(c w))) / count(c) + freed(c) / count(c) * p(w | c without its first token)
         """
-        length = len(lower)
         contexts, row, token = self._by_context(ngrams)
         taken = discounts[np.minimum(counts, 3) - 1]
         total = np.bincount(row, weights=counts)
         freed = np.bincount(row, weights=taken)
-        if lower:
-            shorter, _ = _find(lower[-1].contexts, contexts % self.vocab_size ** (length - 1))
-            probs = lower[-1].probs[shorter]
-        else:
+        if shorter is None:
+            length = 0
             probs = np.full((1, self.vocab_size), 1.0 / self.vocab_size)
+        else:
+            length = shorter.length + 1
+            # every context seen was also seen without its first token
+            lower_row, _ = _find(shorter.contexts, contexts % self.vocab_size**shorter.length)
+            probs = shorter.probs[lower_row]
         probs *= (freed / total)[:, None]
         probs[row, token] += (counts - taken) / total[row]
         return Table(length, contexts, probs)
@@ -286,8 +289,8 @@ class ModifiedKneserNey(KneserNey):
 
         D1 = 1 - 2 Y n2 / n1        D2 = 2 - 3 Y n3 / n2        D3+ = 3 - 4 Y n4 / n3
 
-    In a small corpus, or at the lowest order of any, one of n1..n4 may be 0, or D2 or D3+ may not be above 0. Such an
-    order has the one discount that `KneserNey` estimates.
+    In a small corpus, or at a low order of any, one of n1..n4 may be 0, or D2 or D3+ may not be above 0. Such an order
+    has the one discount that `KneserNey` estimates.
     """
 
     def __init__(self, order: int, vocab_size: int):
