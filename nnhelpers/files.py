@@ -37,7 +37,11 @@ def _replace(path: StrPath, write: Callable[[str], None]) -> None:
 
 def write_bytes(path: StrPath, content: bytes) -> None:
     """Replace the file in one step: whoever reads it sees the old content or the new one."""
-    _replace(path, lambda temporary: Path(temporary).write_bytes(content) and None)
+    _replace(path, lambda temporary: _write(temporary, content))
+
+
+def _write(path: str, content: bytes) -> None:
+    Path(path).write_bytes(content)
 
 
 def write_json(path: StrPath, content: Any) -> None:

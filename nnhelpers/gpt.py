@@ -266,6 +266,9 @@ class GPT(nn.Module):
     0.02 / sqrt(2 n_layer), so that 2 n_layer additions leave its size; biases at 0, gammas at 1 (Radford et al. 2019).
     """
 
+    cos: Tensor  # (block_size, head_size), with rotary positions
+    sin: Tensor
+
     def __init__(self, config: GPTConfig, generator: torch.Generator | None = None):
         super().__init__()
         self.config = config

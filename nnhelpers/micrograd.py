@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
 from operator import attrgetter, mul
+from typing import Any
 
 Number = float | int
 Rng = random.Random | None
@@ -155,7 +156,7 @@ def _clear_and_count_uses(root: Value) -> dict[Value, int]:
     return uses
 
 
-def _real(number: object) -> float:
+def _real(number: Any) -> float:
     if type(number) is float:
         return number
     if isinstance(number, Real) or getattr(number, "shape", None) == ():  # a 0-dimensional tensor or array
@@ -206,9 +207,9 @@ def dot(weights: Sequence[Value], inputs: Sequence[Value | Number], bias: Value 
     bias = _value(bias)
     w = tuple(map(_data, weights))
     if Value in set(map(type, inputs)):
-        inputs = tuple(map(_value, inputs))
-        x = tuple(map(_data, inputs))
-        return Value(sum(map(mul, w, x), bias.data), (*weights, *inputs, bias), (*x, *w, 1.0), "dot")
+        nodes = tuple(map(_value, inputs))
+        x = tuple(map(_data, nodes))
+        return Value(sum(map(mul, w, x), bias.data), (*weights, *nodes, bias), (*x, *w, 1.0), "dot")
     x = tuple(map(_real, inputs))
     return Value(sum(map(mul, w, x), bias.data), (*weights, bias), (*x, 1.0), "dot")
 
@@ -276,9 +277,10 @@ class MLP:
         ]
 
     def __call__(self, inputs: Sequence[Value | Number]) -> Value | list[Value]:
-        for layer in self.layers:
-            inputs = layer(inputs)
-        return inputs[0] if len(inputs) == 1 else inputs
+        outputs = self.layers[0](inputs)
+        for layer in self.layers[1:]:
+            outputs = layer(outputs)
+        return outputs[0] if len(outputs) == 1 else outputs
 
     def parameters(self) -> list[Value]:
         return [p for layer in self.layers for p in layer.parameters()]

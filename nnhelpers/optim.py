@@ -77,7 +77,7 @@ class Muon(torch.optim.Optimizer):
 
     def _step_alike(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
         """One step of parameters that share a shape."""
-        gradients = [p.grad for p in parameters]
+        gradients = [p.grad for p in parameters if p.grad is not None]
         for p in parameters:
             if not self.state[p]:
                 self.state[p]["momentum"] = torch.zeros_like(p)
@@ -90,8 +90,8 @@ class Muon(torch.optim.Optimizer):
         # those of an AdamW step have about 0.2
         size = 0.2 * math.sqrt(max(steps.shape[1:]))
         torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
-        steps = [step.view_as(p) for step, p in zip(steps, parameters, strict=True)]
-        torch._foreach_add_(parameters, steps, alpha=-group["lr"] * size)
+        updates = [step.view_as(p) for step, p in zip(steps, parameters, strict=True)]
+        torch._foreach_add_(parameters, updates, alpha=-group["lr"] * size)
 
 
 def make_optimizer(

@@ -165,6 +165,7 @@ class DilatedTree(nn.Module):
         self.embedding, self.norms, self.head = tree.embedding, tree.norms, tree.head
         self.convs = nn.ModuleList()
         for level, linear in enumerate(tree.linears):
+            assert isinstance(linear, nn.Linear)
             n_out, n_in = linear.weight.shape
             conv = CausalConv1d(n_in // 2, n_out, 2, dilation=2**level, bias=False)
             # columns of the linear layer: first those of the left neighbour, then those of the right one
@@ -308,9 +309,11 @@ class WaveNet(nn.Module):
     def start_cache(self, batch_size: int) -> WaveNetCache:
         """An empty cache for `batch_size` sequences: `model(ids, cache)` then reads on where the last call ended."""
         like = self.embedding.weight
-        return WaveNetCache(
-            [like.new_zeros(batch_size, like.shape[1], layer.conv.n_past) for layer in self.layers]
-        )
+        pasts = []
+        for layer in self.layers:
+            assert isinstance(layer, GatedLayer)
+            pasts.append(like.new_zeros(batch_size, like.shape[1], layer.conv.n_past))  # (B, C, n_past)
+        return WaveNetCache(pasts)
 
     def hidden_matrices(self) -> list[Tensor]:
         """The kernels inside the network: those that Muon updates (table, head and biases take AdamW)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -114,7 +114,9 @@ def record(lecture: int, corpus: Corpus, scores: Sequence[Score], tolerance: flo
             "a scoreboard takes at least one score, each with the `method` that gave it, and a tolerance of 0 or more; "
             f"without `method`: {silent}"
         )
-    mine = [ScoreRow(*astuple(score), lecture, corpus, tolerance) for score in scores]
+    mine = [
+        ScoreRow(**asdict(score), lecture=lecture, corpus=corpus, tolerance=tolerance) for score in scores
+    ]
     if path := os.environ.get(WRITE_TO):
         others = _read(Path(path)) if Path(path).is_file() else []
         others = [row for row in others if (row.lecture, row.corpus) != (lecture, corpus)]

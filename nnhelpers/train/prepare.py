@@ -1,85 +1,130 @@
-"""A text of any size as a file of token ids, read through a memory map: the text is never in memory as a whole.
+"""From a text to the folder of a run: its tokenizer, and its token ids in a file that is read through a memory map.
 
-Beside `name.bin`, the bare ids (uint16 or uint32), stands `name.json`: their type and number, the vocabulary's size
-and what they were made from. It is taken away first and written last, so ids without it were not finished.
+The ids are the bare numbers in `tokens.bin` (uint16 or uint32). Beside it `tokens.json` holds their type and number,
+the vocabulary's size, and what they were made from. It is taken away first and written last, so ids without it were
+not finished. The text is never in memory as a whole.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from .batches import text_windows
-from .data import CharTokenizer
-from .evaluation import NO_TARGET, token_nll
-from .files import BLOCK, StrPath, read_json, text_pieces, write_json
+from ..bpe import BUILT_IN, BPETokenizer
+from ..characters import FORMAT as CHARACTERS
+from ..characters import CharTokenizer
+from ..contracts import StrPath, Tokenizer
+from ..data import load_shakespeare, read_blocks
+from ..files import read_json, write_json
+from .checkpoint import REQUIRED_INFO, check_same, read_checkpoint
+from .settings import MAY_CHANGE, Settings
 
 FORMAT = "nnhelpers.tokens 1"
-CHARACTERS = "nnhelpers.characters 1"
 
 
-def read_blocks(path: StrPath, size: int = BLOCK) -> Iterator[str]:
-    """A UTF-8 file as `data.read_text` gives it (newlines alone, no byte-order mark), `size` characters at a time.
+def prepare(settings: Settings) -> None:
+    """Put tokenizer.json, tokens.bin and tokens.json into the folder of a run.
 
-    Raises `FileNotFoundError`, or `ValueError` if it is not UTF-8.
+    A new run gets a folder without one; a resumed run must find the text and the tokenizer that it began with. Ids that
+    are lost, cut short or of another text are made again. Raises `ValueError` or `OSError` before anything is changed.
     """
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"there is no file {str(path)!r}; give the path of a text file")
-    with open(path, encoding="utf-8-sig") as file:
-        try:
-            while block := file.read(size):
-                yield block
-        except UnicodeDecodeError as error:
-            raise ValueError(
-                f"{Path(path).name} is not UTF-8 text: {error.reason}; save it as UTF-8 and try again"
-            ) from None
+    out = Path(settings.out)
+    saved = read_last(settings)[1]["source"] if settings.resume else None
+    if saved is None and (found := sorted(out.glob("*.safetensors"))):
+        raise ValueError(f"{out} holds a run ({found[0].name}): add --resume, or take another folder")
+    sha256, characters = fingerprint(corpus_blocks(settings.corpus))
+    tokenizer = None if saved else _new_tokenizer(settings.tokenizer, characters)
+    out.mkdir(parents=True, exist_ok=True)
+    for stale in out.glob(".*.tmp"):  # what a killed run was writing
+        stale.unlink()
+    path = out / "tokenizer.json"
+    if tokenizer is not None:
+        tokenizer.save(path)
+    tokenizer = load_tokenizer(path)
+    source = {"corpus": sha256, "tokenizer": hashlib.sha256(path.read_bytes()).hexdigest()}
+    check_same(saved or source, source)
+    try:
+        open_tokens(out / "tokens.bin", source)
+    except (ValueError, OSError):  # there are none yet, or they are cut short, or of another text
+        write_tokens(out / "tokens.bin", corpus_blocks(settings.corpus), tokenizer, source)
 
 
-def survey(blocks: Iterable[str]) -> tuple[str, str]:
+def read_last(settings: Settings) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The last checkpoint in the folder of a run, if it is of a run with these settings."""
+    tensors, info = read_checkpoint(Path(settings.out) / "last.safetensors", *REQUIRED_INFO)
+    check_same(info["settings"], asdict(settings), MAY_CHANGE)
+    return tensors, info
+
+
+def corpus_blocks(corpus: str) -> Iterator[str]:
+    """The text of a corpus, block by block: "shakespeare" is the bundled one, all else the path of a file."""
+    if corpus == "shakespeare":
+        yield load_shakespeare()
+    else:
+        yield from read_blocks(corpus)
+
+
+def fingerprint(blocks: Iterable[str]) -> tuple[str, str]:
     """The SHA-256 of a text (in UTF-8) and its distinct characters, sorted."""
-    digest, characters = hashlib.sha256(), set()
+    digest, characters = hashlib.sha256(), set[str]()
     for block in blocks:
         digest.update(block.encode())
         characters.update(block)
     return digest.hexdigest(), "".join(sorted(characters))
 
 
+def _new_tokenizer(name: str, characters: str) -> Tokenizer:
+    """ "char", the name of a vocabulary that came with the package, or the path of a tokenizer's file."""
+    if name == "char":
+        return CharTokenizer(characters)
+    if name in BUILT_IN:
+        return BPETokenizer.from_tiktoken(name)
+    return load_tokenizer(name)
+
+
+def load_tokenizer(path: StrPath) -> Tokenizer:
+    """Read a file that a tokenizer's `save` wrote; `ValueError` if it is damaged or of another kind."""
+    content = read_json(path)
+    is_characters = isinstance(content, dict) and content.get("format") == CHARACTERS
+    return CharTokenizer.load(path) if is_characters else BPETokenizer.load(path)
+
+
 def write_tokens(
-    path: StrPath,
-    blocks: Iterable[str],
-    encode: Callable[[str], Sequence[int]],
-    vocab_size: int,
-    source: Mapping[str, Any],
+    path: StrPath, blocks: Iterable[str], tokenizer: Tokenizer, source: Mapping[str, Any]
 ) -> None:
     """Encode a text piece by piece into the file `path` (a .bin) and its header; a stop half-way leaves no header.
 
-    `source` says what the ids are made from, as JSON; `open_tokens` asks for the same. Ids outside
-    0..vocab_size-1 raise `ValueError`.
+    `source` says what the ids are made from, as JSON; `open_tokens` asks for the same. The corpus is the user's own,
+    so special tokens in it are meant as such.
     """
     path, n_tokens = Path(path), 0
-    dtype = np.dtype(np.uint16 if vocab_size <= 2**16 else np.uint32)
+    dtype = np.dtype(np.uint16 if tokenizer.vocab_size <= 2**16 else np.uint32)
     for stale in (path.with_suffix(".json"), path):
         stale.unlink(missing_ok=True)
     with open(path, "xb") as file:
-        for piece in tqdm(text_pieces(blocks), "encoding", unit=" pieces", leave=False, delay=2):
-            ids = np.asarray(encode(piece), dtype=np.int64)
-            if len(ids) and not 0 <= ids.min() <= ids.max() < vocab_size:
-                raise ValueError(f"the ids {ids.min()}..{ids.max()} do not fit a vocabulary of {vocab_size}")
-            ids.astype(dtype).tofile(file)
+        pieces = tokenizer.pieces(blocks)
+        for piece in tqdm(pieces, "encoding", unit=" pieces", leave=False, delay=2):
+            ids = np.asarray(tokenizer.encode(piece, allowed_special="all"), dtype=dtype)
+            ids.tofile(file)
             n_tokens += len(ids)
         file.flush()
         os.fsync(file.fileno())
-    header = {"format": FORMAT, "dtype": dtype.name, "n_tokens": n_tokens, "vocab_size": vocab_size}
-    write_json(path.with_suffix(".json"), {**header, "source": dict(source)})
+    header = {
+        "format": FORMAT,
+        "dtype": dtype.name,
+        "n_tokens": n_tokens,
+        "vocab_size": tokenizer.vocab_size,
+        "source": dict(source),
+    }
+    write_json(path.with_suffix(".json"), header)
 
 
 def open_tokens(path: StrPath, source: Mapping[str, Any] | None = None) -> tuple[np.ndarray, dict[str, Any]]:
@@ -103,47 +148,3 @@ def open_tokens(path: StrPath, source: Mapping[str, Any] | None = None) -> tuple
     if not expected:
         raise ValueError(f"{path.name} holds no tokens; the text was empty")
     return np.memmap(path, dtype=header["dtype"], mode="r"), header
-
-
-def text_nll(
-    model: Callable[[Tensor], Tensor],
-    ids: np.ndarray,
-    block_size: int,
-    batch_size: int = 8192,
-    part: tuple[int, int] = (0, 1),
-    device: torch.device | str = "cpu",
-) -> float:
-    """The sum of -ln p over all tokens of a text (n,) but its first, each once; nats.
-
-    The text is read in pieces of about `batch_size` tokens. With `part` = (i, n) only every n-th of them counts, from
-    number i on: the sums of all parts are that of the text. All parts run the model equally often, as FSDP needs.
-    """
-    span, n_targets = max(1, batch_size // block_size) * block_size, len(ids) - 1
-    n_rounds, total = math.ceil(n_targets / span / part[1]), 0.0
-    for i in range(n_rounds):
-        begin = (i * part[1] + part[0]) * span
-        counts = begin < n_targets
-        begin = begin if counts else 0
-        x, y = text_windows(np.array(ids[begin : begin + span + 1], dtype=np.int64), block_size)
-        losses = token_nll(model, x.to(device), y.to(device), span).cpu()
-        total += losses[y != NO_TARGET].sum().item() if counts else 0.0
-    return total
-
-
-def save_tokenizer(tokenizer: Any, path: StrPath) -> None:
-    """Write a `data.CharTokenizer`, or a tokenizer with a `save` of its own, to a JSON file."""
-    if isinstance(tokenizer, CharTokenizer):
-        write_json(path, {"format": CHARACTERS, "characters": tokenizer.characters})
-    else:
-        tokenizer.save(path)
-
-
-def load_tokenizer(path: StrPath, other: Callable[[StrPath], Any]) -> Any:
-    """Read what `save_tokenizer` wrote, by `other` if it is no `CharTokenizer`; `ValueError` if it is damaged."""
-    content = read_json(path)
-    if not isinstance(content, dict) or content.get("format") != CHARACTERS:
-        return other(path)
-    characters = content.get("characters")
-    if not isinstance(characters, str) or CharTokenizer(characters).characters != characters:
-        raise ValueError(f"the characters in {path} are not sorted and distinct; the file is damaged")
-    return CharTokenizer(characters)
