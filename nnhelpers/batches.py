@@ -143,7 +143,7 @@ def _check_whole_words(inputs: Tensor, targets: Tensor, n_tokens: int) -> None:
             f"{tuple(inputs.shape)} and {tuple(targets.shape)}"
         )
     if n_tokens < 1:
-        raise ValueError(f"a batch holds at least one position, got n_tokens={n_tokens}")
+        raise ValueError(f"a batch holds at least one token, got n_tokens={n_tokens}")
     there = targets != NO_TARGET
     if not (there[:, 0].all() and (there[:, :-1] >= there[:, 1:]).all()):
         raise ValueError(

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nnhelpers import data
+from nnhelpers import batches, bpe, characters, data
 
 
 def test_the_bundled_names_are_unique_and_come_most_frequent_first():
@@ -73,9 +73,9 @@ def test_the_declaration_has_the_same_articles_in_every_language():
 
 
 def test_the_vocabularies_have_the_ranks_of_tiktoken():
-    gpt2 = data.load_ranks("gpt2")
+    gpt2 = bpe.load_ranks("gpt2")
     assert (len(gpt2), gpt2[b"Hello"], gpt2[b" world"]) == (50_256, 15_496, 995)
-    cl100k = data.load_ranks("cl100k_base")
+    cl100k = bpe.load_ranks("cl100k_base")
     assert (len(cl100k), cl100k[b"hello"]) == (100_256, 15_339)
 
 
@@ -91,7 +91,7 @@ def test_the_vocabularies_have_the_ranks_of_tiktoken():
 def test_a_damaged_vocabulary_gets_a_sentence(tmp_path, text, message):
     (tmp_path / "v.tiktoken").write_text(text)
     with pytest.raises(ValueError, match=message):
-        data.load_ranks(tmp_path / "v.tiktoken")
+        bpe.load_ranks(tmp_path / "v.tiktoken")
 
 
 def test_a_damaged_declaration_gets_a_sentence(tmp_path):
@@ -102,13 +102,13 @@ def test_a_damaged_declaration_gets_a_sentence(tmp_path):
 
 @given(st.text(min_size=1, max_size=50))
 def test_decoding_undoes_encoding_for_any_text(text):
-    tokenizer = data.CharTokenizer(text)
+    tokenizer = characters.CharTokenizer(text)
     assert tokenizer.decode(tokenizer.encode(text)) == text
     assert tokenizer.vocab_size == len(set(text))
 
 
 def test_the_boundary_has_id_zero_and_letters_follow_in_order():
-    tokenizer = data.CharTokenizer(["cab"], boundary=".")
+    tokenizer = characters.CharTokenizer(["cab"], boundary=".")
     assert (tokenizer.characters, tokenizer.vocab_size) == (".abc", 4)
     assert tokenizer.encode("abc") == [1, 2, 3]
     assert tokenizer.decode(torch.tensor([3, 1, 2, 0])) == "cab."
@@ -120,15 +120,15 @@ def test_the_boundary_has_id_zero_and_letters_follow_in_order():
         (lambda t: t.encode("caé"), "'é' in 'caé' is not in the vocabulary '.abc'"),
         (lambda t: t.decode([4]), "id 4 is outside the vocabulary of 4 characters"),
         (lambda t: t.decode([-1]), "id -1 is outside"),
-        (lambda t: data.CharTokenizer([]), "at least one character"),
-        (lambda t: data.CharTokenizer(["a.b"], boundary="."), "does not occur in the texts"),
-        (lambda t: data.CharTokenizer(["ab"], boundary="<>"), "must be one character"),
-        (lambda t: data.context_windows([], t, 3), "at least one word"),
-        (lambda t: data.context_windows("abc", t, 3), "words are a list"),
-        (lambda t: data.context_windows(["abc"], t, 0), "at least 1, not 0"),
-        (lambda t: data.context_windows(["abd"], t, 1), "'d' in 'abd'"),
-        (lambda t: data.context_windows(["abc"], data.CharTokenizer("abc"), 1), "need a boundary"),
-        (lambda t: data.context_windows(["a.b"], t, 1), "'a.b' holds the boundary '.'"),
+        (lambda t: characters.CharTokenizer([]), "at least one character"),
+        (lambda t: characters.CharTokenizer(["a.b"], boundary="."), "does not occur in the texts"),
+        (lambda t: characters.CharTokenizer(["ab"], boundary="<>"), "must be one character"),
+        (lambda t: batches.context_windows([], t, 3), "at least one word"),
+        (lambda t: batches.context_windows("abc", t, 3), "words are a list"),
+        (lambda t: batches.context_windows(["abc"], t, 0), "at least 1, not 0"),
+        (lambda t: batches.context_windows(["abd"], t, 1), "'d' in 'abd'"),
+        (lambda t: batches.context_windows(["abc"], characters.CharTokenizer("abc"), 1), "need a boundary"),
+        (lambda t: batches.context_windows(["a.b"], t, 1), "'a.b' holds the boundary '.'"),
         (lambda t: data.split(["a", "b"], fractions=(0.8, 0.1, 0.1)), "fractions are two"),
         (lambda t: data.split(["a", "b", "a"]), "1 of 3 items are duplicates"),
         (lambda t: data.split(["a", "b"], fractions=(0.9, 0.2)), "shares of train and dev"),
@@ -136,7 +136,7 @@ def test_the_boundary_has_id_zero_and_letters_follow_in_order():
 )
 def test_a_mistake_gets_a_sentence(mistake, message):
     with pytest.raises(ValueError, match=message):
-        mistake(data.CharTokenizer(["cab"], boundary="."))
+        mistake(characters.CharTokenizer(["cab"], boundary="."))
 
 
 @given(st.lists(st.integers(), unique=True, max_size=200), st.integers(0, 2**32))
@@ -155,8 +155,8 @@ def test_the_split_for_a_seed_does_not_change():
 
 
 def test_windows_hold_the_characters_before_each_target_and_never_another_word():
-    tokenizer = data.CharTokenizer(["ab", "c"], boundary=".")
-    inputs, targets = data.context_windows(["ab", "c"], tokenizer, 2)
+    tokenizer = characters.CharTokenizer(["ab", "c"], boundary=".")
+    inputs, targets = batches.context_windows(["ab", "c"], tokenizer, 2)
     rows = [(tokenizer.decode(x), tokenizer.decode([y])) for x, y in zip(inputs, targets, strict=True)]
     assert rows == [("..", "a"), (".a", "b"), ("ab", "."), ("..", "c"), (".c", ".")]
     assert inputs.dtype == targets.dtype == torch.int64
@@ -164,8 +164,8 @@ def test_windows_hold_the_characters_before_each_target_and_never_another_word()
 
 @given(st.lists(st.text("abc", max_size=7), min_size=1, max_size=8), st.integers(1, 6))
 def test_windows_equal_a_loop_over_characters(words, block_size):
-    tokenizer = data.CharTokenizer("abc", boundary=".")
-    inputs, targets = data.context_windows(words, tokenizer, block_size)
+    tokenizer = characters.CharTokenizer("abc", boundary=".")
+    inputs, targets = batches.context_windows(words, tokenizer, block_size)
     expected = []
     for word in words:
         context = [0] * block_size

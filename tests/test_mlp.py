@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from nnhelpers import evaluation
-from nnhelpers.mlp import (
+from nnhelpers.layers import (
     GAINS,
-    MLP,
     BatchNorm1d,
     Embedding,
     Flatten,
@@ -24,6 +23,7 @@ from nnhelpers.mlp import (
     Sequential,
     Tanh,
 )
+from nnhelpers.mlp import MLP
 
 DTYPES = [torch.float32, torch.float64]
 SHAPES = [(2, 5), (7, 5), (2, 5, 1), (1, 5, 4), (6, 5, 3)]
@@ -176,7 +176,7 @@ def test_linear_weights_start_with_torchs_gain_over_the_root_of_the_inputs(nonli
 @pytest.mark.parametrize("norm", [None, "batch", "layer"])
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_the_mlp_is_the_network_built_from_torchs_layers(norm, activation):
-    ours = MLP(27, 3, n_embd=4, n_hidden=6, n_layers=2, norm=norm, activation=activation)
+    ours = MLP(27, 3, n_embd=4, n_hidden=6, n_layer=2, norm=norm, activation=activation)
     theirs = [nn.Embedding(27, 4), nn.Flatten()]
     for width in (12, 6):
         theirs += [nn.Linear(width, 6, bias=norm is None)]
@@ -193,7 +193,7 @@ def test_the_mlp_is_the_network_built_from_torchs_layers(norm, activation):
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
-def test_the_hidden_layers_of_the_mlp_start_with_the_gain_of_their_activation(activation):
+def test_the_hidden_layer_of_the_mlp_start_with_the_gain_of_their_activation(activation):
     model = MLP(27, 3, 10, 300, 2, activation=activation, generator=torch.Generator().manual_seed(0))
     hidden = [layer.weight for layer in model.layers if isinstance(layer, Linear)][:-1]
     for weight in hidden:
@@ -209,7 +209,7 @@ def test_the_same_generator_gives_the_same_network_and_a_loss_near_ln_v():
 
 
 def test_modes_reach_every_part_and_evaluation_restores_them():
-    model = MLP(27, 3, n_layers=2, norm="batch")
+    model = MLP(27, 3, n_layer=2, norm="batch")
     inner = Sequential(model, Sequential(ReLU()))
     assert [name for name, _ in inner.named_modules()][:3] == ["", "0", "0.0"]
     assert all(not module.training for module in inner.eval().modules())

@@ -9,10 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnhelpers import batches, data, evaluation, sampling
+from nnhelpers import batches, characters, data, evaluation, sampling
 from nnhelpers.ngram import AdditiveNGram, KneserNey, ModifiedKneserNey, sliding_windows
 
-TOKENIZER = data.CharTokenizer("abc", boundary=".")
+TOKENIZER = characters.CharTokenizer("abc", boundary=".")
 
 
 def random_words(n_words, seed):
@@ -26,7 +26,7 @@ words = few_words | many_words
 
 
 def windows(some_words, order):
-    return data.context_windows(some_words, TOKENIZER, max(order - 1, 1))
+    return batches.context_windows(some_words, TOKENIZER, max(order - 1, 1))
 
 
 def all_contexts(order):
@@ -155,8 +155,8 @@ def test_kneser_ney_equals_the_formulas_of_the_paper(words, order, discount, cha
 
 def test_bigram_counts_of_the_corpus_equal_an_independent_count():
     names = data.load_names()
-    tokenizer = data.CharTokenizer(names, boundary=".")
-    x, y = data.context_windows(names, tokenizer, 1)
+    tokenizer = characters.CharTokenizer(names, boundary=".")
+    x, y = batches.context_windows(names, tokenizer, 1)
     counts = torch.bincount(x[:, 0] * 27 + y, minlength=27 * 27).view(27, 27).double()
     independent = Counter(pair for name in names for pair in zip(f".{name}", f"{name}.", strict=True))
     letters = tokenizer.characters
@@ -234,8 +234,8 @@ def test_the_estimated_discount_is_that_of_ney_for_each_order():
 def names():
     """The windows of train, dev and test, six tokens wide."""
     parts = data.split(data.load_names(), seed=42)
-    tokenizer = data.CharTokenizer(parts.train, boundary=".")
-    return [data.context_windows(part, tokenizer, 6) for part in parts]
+    tokenizer = characters.CharTokenizer(parts.train, boundary=".")
+    return [batches.context_windows(part, tokenizer, 6) for part in parts]
 
 
 @pytest.fixture(scope="module")
@@ -408,7 +408,7 @@ def test_a_running_text_is_counted_by_sliding_windows():
             lambda m: m(2, 4).fit(*batches.text_windows(torch.arange(4), 2)),
             "a running text with ngram.sliding",
         ),
-        (lambda m: m(2, 4).fit(*data.whole_words(["ab"], TOKENIZER)), "cut words with context_windows"),
+        (lambda m: m(2, 4).fit(*batches.whole_words(["ab"], TOKENIZER)), "cut words with context_windows"),
     ],
 )
 def test_a_mistake_gets_a_sentence(model, use, message):

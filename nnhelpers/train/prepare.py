@@ -112,8 +112,12 @@ def write_tokens(
     with open(path, "xb") as file:
         pieces = tokenizer.pieces(blocks)
         for piece in tqdm(pieces, "encoding", unit=" pieces", leave=False, delay=2):
-            ids = np.asarray(tokenizer.encode(piece, allowed_special="all"), dtype=dtype)
-            ids.tofile(file)
+            ids = np.asarray(tokenizer.encode(piece, allowed_special="all"), dtype=np.int64)
+            if len(ids) and not 0 <= ids.min() <= ids.max() < tokenizer.vocab_size:
+                raise ValueError(
+                    f"the ids {ids.min()}..{ids.max()} do not fit a vocabulary of {tokenizer.vocab_size}"
+                )
+            ids.astype(dtype).tofile(file)
             n_tokens += len(ids)
         file.flush()
         os.fsync(file.fileno())
