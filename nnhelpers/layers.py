@@ -7,33 +7,48 @@ weight is (out_features, in_features), batch normalisation divides by the biased
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from textwrap import indent
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
+Nonlinearity = Literal["linear", "relu", "tanh"]
+# what a weight's standard deviation is multiplied by, so that the signal keeps its size through the nonlinearity
 GAINS = {"linear": 1.0, "relu": math.sqrt(2.0), "tanh": 5 / 3}
 
 
 class Layer:
-    """What all layers share: parameters, a training and an eval mode, parts, and forward hooks."""
+    """What all layers share, by the names of `torch.nn.Module`: parameters, buffers, modes, parts, forward hooks.
+
+    A layer lists the attributes that are parameters and buffers (numbers that are kept but not trained) by name.
+    """
 
     parameter_names: tuple[str, ...] = ()
+    buffer_names: tuple[str, ...] = ()
 
     def __init__(self) -> None:
         self.training = True
-        self.layers: list[Any] = []  # the parts of this layer, in order
-        self._hooks: list[Callable] = []
+        self.layers: list[
+            Any
+        ] = []  # the parts of this layer, in order; modules of torch.nn may stand among them
+        self._forward_hooks: OrderedDict[int, Callable] = OrderedDict()
 
     def forward(self, x: Tensor) -> Tensor:
         raise NotImplementedError
 
     def __call__(self, x: Tensor) -> Tensor:
         out = self.forward(x)
-        for hook in self._hooks:
+        for hook in self._forward_hooks.values():
             hook(self, (x,), out)
         return out
+
+    def children(self) -> Iterator[Any]:
+        """The parts of this layer, in order."""
+        yield from self.layers
 
     def named_modules(self, prefix: str = "") -> Iterator[tuple[str, Any]]:
         """This layer and all its parts, each with its path: "", "0", "1", "1.0", ..."""
@@ -49,11 +64,58 @@ class Layer:
         for name in self.parameter_names:
             if getattr(self, name) is not None:
                 yield name, getattr(self, name)
-        for i, layer in enumerate(self.layers if recurse else []):
-            yield from ((f"{i}.{name}", p) for name, p in layer.named_parameters())
+        if recurse:
+            for i, layer in enumerate(self.layers):
+                for name, p in layer.named_parameters():
+                    yield f"{i}.{name}", p
 
     def parameters(self) -> list[Tensor]:
         return [p for _, p in self.named_parameters()]
+
+    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        """The tensors that are kept but not trained, each with its path: "2.running_mean", ..."""
+        for name in self.buffer_names:
+            yield name, getattr(self, name)
+        for i, layer in enumerate(self.layers):
+            for name, buffer in layer.named_buffers():
+                yield f"{i}.{name}", buffer
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """All parameters and buffers by path, detached; `files.write_tensors` saves them."""
+        return {name: tensor.detach() for name, tensor in self._named_tensors()}
+
+    @torch.no_grad()
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over the numbers of a `state_dict`, of this class or of the same layers in torch.
+
+        Names and shapes have to be exactly those of this layer; otherwise `ValueError`, and nothing is changed.
+        """
+        own = dict(self._named_tensors())
+        if own.keys() != state.keys():
+            differ = ", ".join(sorted(own.keys() ^ state.keys())[:3])
+            raise ValueError(f"the state has other names than this {type(self).__name__}: {differ}")
+        for name, tensor in own.items():
+            if tensor.shape != state[name].shape:
+                raise ValueError(
+                    f"{name} has shape {tuple(tensor.shape)} here, and {tuple(state[name].shape)} in the state"
+                )
+        for name, tensor in own.items():
+            tensor.copy_(state[name])
+
+    def _named_tensors(self) -> Iterator[tuple[str, Tensor]]:
+        yield from self.named_parameters()
+        yield from self.named_buffers()
+
+    def to(self, target: torch.device | torch.dtype | str) -> Layer:
+        """Bring all parameters and buffers to a device, or all that are not integers to a dtype; returns the layer."""
+        for _, tensor in self._named_tensors():
+            if not isinstance(target, torch.dtype) or tensor.is_floating_point():
+                tensor.data = tensor.data.to(target)
+        return self
+
+    def zero_grad(self) -> None:
+        for p in self.parameters():
+            p.grad = None
 
     def train(self, mode: bool = True) -> Layer:
         for module in self.modules():
@@ -63,19 +125,22 @@ class Layer:
     def eval(self) -> Layer:
         return self.train(False)
 
-    def register_forward_hook(self, hook: Callable[[Layer, tuple, Tensor], None]) -> _Handle:
+    def register_forward_hook(self, hook: Callable[[Layer, tuple, Tensor], None]) -> RemovableHandle:
         """Call `hook(layer, (x,), out)` after every forward pass, until `.remove()` of what is returned."""
-        self._hooks.append(hook)
-        return _Handle(self._hooks, hook)
+        handle = RemovableHandle(self._forward_hooks)
+        self._forward_hooks[handle.id] = hook
+        return handle
 
+    def extra_repr(self) -> str:
+        """The settings of this layer, as they stand between the brackets of its repr."""
+        return ""
 
-class _Handle:
-    def __init__(self, hooks: list[Callable], hook: Callable):
-        self._hooks, self._hook = hooks, hook
-
-    def remove(self) -> None:
-        if self._hook in self._hooks:
-            self._hooks.remove(self._hook)
+    def __repr__(self) -> str:
+        name = type(self).__name__
+        if not self.layers:
+            return f"{name}({self.extra_repr()})"
+        lines = [f"({i}): {layer!r}" for i, layer in enumerate(self.layers)]
+        return f"{name}(\n{indent(chr(10).join(lines), '  ')}\n)"
 
 
 class Embedding(Layer):
@@ -95,6 +160,9 @@ class Embedding(Layer):
             )
         # not weight[x]: the gradient of index_select adds up repeated rows several times faster
         return self.weight.index_select(0, x.flatten()).view(*x.shape, self.weight.shape[1])
+
+    def extra_repr(self) -> str:
+        return ", ".join(map(str, self.weight.shape))
 
 
 class Flatten(Layer):
@@ -119,7 +187,7 @@ class Linear(Layer):
         in_features: int,
         out_features: int,
         bias: bool = True,
-        nonlinearity: str = "linear",
+        nonlinearity: Nonlinearity = "linear",
         generator: torch.Generator | None = None,
     ):
         super().__init__()
@@ -134,6 +202,10 @@ class Linear(Layer):
                 f"{x.shape[-1]}; is the block size the one that it was built for?"
             )
         return torch.nn.functional.linear(x, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        out_features, in_features = self.weight.shape
+        return f"in_features={in_features}, out_features={out_features}, bias={self.bias is not None}"
 
 
 def _gain(nonlinearity: str) -> float:
@@ -165,7 +237,8 @@ class BatchNorm1d(Layer):
     but for eps. Training on one value a channel raises `ValueError`: its variance is not defined.
     """
 
-    parameter_names = ("weight", "bias")
+    parameter_names = ("weight", "bias")  # gamma and beta
+    buffer_names = ("running_mean", "running_var", "num_batches_tracked")
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1):
         super().__init__()
@@ -173,7 +246,7 @@ class BatchNorm1d(Layer):
         self.weight = torch.ones(num_features, requires_grad=True)
         self.bias = torch.zeros(num_features, requires_grad=True)
         self.running_mean, self.running_var = torch.zeros(num_features), torch.ones(num_features)
-        self.num_batches_tracked = 0
+        self.num_batches_tracked = torch.tensor(0)
 
     def forward(self, x: Tensor) -> Tensor:
         if x.ndim not in (2, 3) or x.shape[1] != len(self.weight):
@@ -181,9 +254,11 @@ class BatchNorm1d(Layer):
                 f"batch normalisation of {len(self.weight)} channels takes (N, {len(self.weight)}) or "
                 f"(N, {len(self.weight)}, L), got {tuple(x.shape)}"
             )
-        channel = (1, -1) + (1,) * (x.ndim - 2)  # the shape in which one number a channel is broadcast
+        channel = (
+            (1, -1) if x.ndim == 2 else (1, -1, 1)
+        )  # the shape in which one number a channel is broadcast
         if self.training:
-            dims = (0, 2)[: x.ndim - 1]
+            dims = [0] if x.ndim == 2 else [0, 2]
             var, mean = torch.var_mean(x, dims, correction=0)  # (C,), (C,)
             self._track(mean.detach(), var.detach(), x.numel() // max(x.shape[1], 1))
         else:
@@ -198,9 +273,12 @@ class BatchNorm1d(Layer):
                 f"{n}; call eval() to use the running statistics, or take a larger batch"
             )
         self.num_batches_tracked += 1
-        share = self.momentum if self.momentum is not None else 1 / self.num_batches_tracked
+        share = self.momentum if self.momentum is not None else 1 / self.num_batches_tracked.item()
         self.running_mean = (1 - share) * self.running_mean + share * mean
         self.running_var = (1 - share) * self.running_var + share * var * (n / (n - 1))
+
+    def extra_repr(self) -> str:
+        return f"{len(self.weight)}, eps={self.eps}, momentum={self.momentum}"
 
 
 class LayerNorm(Layer):
@@ -219,6 +297,9 @@ class LayerNorm(Layer):
             raise ValueError(f"layer normalisation of {len(self.weight)} features got {tuple(x.shape)}")
         var, mean = torch.var_mean(x, -1, correction=0, keepdim=True)  # (..., 1)
         return (x - mean) * torch.rsqrt(var + self.eps) * self.weight + self.bias
+
+    def extra_repr(self) -> str:
+        return f"{len(self.weight)}, eps={self.eps}"
 
 
 class Sequential(Layer):

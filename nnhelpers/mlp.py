@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -26,8 +27,8 @@ class MLP(Sequential):
         n_hidden: int = 200,
         n_layer: int = 1,
         *,
-        activation: str = "relu",
-        norm: str | None = None,
+        activation: Literal["relu", "tanh"] = "relu",
+        norm: Literal["batch", "layer"] | None = None,
         generator: torch.Generator | None = None,
     ):
         if min(vocab_size, block_size, n_embd, n_hidden, n_layer) < 1:
