@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import sys
 import tempfile
 import warnings
@@ -65,9 +66,9 @@ class Family:
     # before the names of all tensors but the head's; some writers leave it out
     prefix: str
     # ours -> the name in config.json
-    keys: dict[str, str]
+    keys: Mapping[str, str]
     # ours -> the names in model.safetensors; several where one matrix of ours is several of theirs
-    parts: dict[str, tuple[str, ...]]
+    parts: Mapping[str, tuple[str, ...]]
     # whether the matrices in the blocks are stored as (in, out)
     is_transposed: bool
 
@@ -122,9 +123,9 @@ QWEN3 = replace(LLAMA, model_type="qwen3", class_name="Qwen3ForCausalLM")
 FAMILIES = {family.model_type: family for family in (GPT2, LLAMA, QWEN3)}
 
 # the settings of `GPTConfig` that make a model one of a family
-GPT2_FORM = {"norm": "layer", "mlp": "gelu", "qk_norm": False, "bos_id": None}
-LLAMA_FORM = {"norm": "rms", "mlp": "swiglu", "bos_id": None}
-QWEN3_FORM = {"norm": "rms", "mlp": "swiglu", "qk_norm": True, "bias": False, "bos_id": None}
+GPT2_FORM: dict[str, Any] = {"norm": "layer", "mlp": "gelu", "qk_norm": False, "bos_id": None}
+LLAMA_FORM: dict[str, Any] = {"norm": "rms", "mlp": "swiglu", "bos_id": None}
+QWEN3_FORM: dict[str, Any] = {"norm": "rms", "mlp": "swiglu", "qk_norm": True, "bias": False, "bos_id": None}
 
 # buffers that older versions wrote: the causal mask, and the speeds of rotary positions
 OLD_BUFFERS = re.compile(r"h\.\d+\.attn\.(masked_)?bias|(layers\.\d+\.self_attn\.)?rotary_emb\.inv_freq")
@@ -249,6 +250,9 @@ def _replacing(folder: Path) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(dir=folder, prefix=".export.", suffix=".tmp") as temporary:
             yield Path(temporary)
             _exchange(Path(temporary), folder)
+        # what a killed export was writing
+        for stale in folder.glob(".export.*.tmp"):
+            shutil.rmtree(stale, ignore_errors=True)
     except (OSError, SafetensorError) as error:
         raise OSError(f"the export to {folder} could not be written, and changed nothing: {error}") from error
     finally:
@@ -601,7 +605,8 @@ WHOLE: Settings = {
     "model": ANY,
 }
 BPE: Settings = {
-    "type": ["BPE"],
+    # old files leave the type out
+    "type": ["BPE", None],
     "vocab": ANY,
     "merges": ANY,
     "dropout": [None, 0.0],
@@ -630,6 +635,8 @@ ADDED_TOKEN: Settings = {
     "normalized": [False, True],
     "special": ANY,
 }
+# the template that transformers writes for a tokenizer that adds nothing
+TEXT_ALONE = [{"Sequence": {"id": "A", "type_id": 0}}]
 
 
 def load_tokenizer(folder: StrPath) -> Tokenizer:
@@ -645,8 +652,9 @@ def load_tokenizer(folder: StrPath) -> Tokenizer:
         raise ValueError(f"{TOKENIZER} says {own!r}: read it with the load method of the tokenizer's class")
     _check_part(content, "the tokenizer", WHOLE)
     _check_post_processor(content.get("post_processor"))
-    kind = _type_of(content.get("model"))
-    if kind == "BPE":
+    model = content.get("model")
+    kind = _type_of(model)
+    if kind == "BPE" or (kind == "no type" and isinstance(model, dict) and "merges" in model):
         return _read_bpe(content)
     if kind == "WordLevel":
         return _read_characters(content, Path(folder))
@@ -740,7 +748,7 @@ def _read_split(step: Mapping[str, Any]) -> str:
         warnings.warn(
             f"{TOKENIZER}: the pattern {pattern['Regex']!r} is neither GPT-2's nor GPT-4's; tokenizers reads it by "
             "another engine than this package, and may cut some texts otherwise",
-            stacklevel=6,
+            stacklevel=5,
         )
     return pattern["Regex"]
 
@@ -815,9 +823,12 @@ def _byte_letters() -> list[str]:
 
 
 def _check_post_processor(part: Any) -> None:
-    """A ByteLevel changes no id; others add tokens at the beginning or the end."""
-    if part is not None and _type_of(part) != "ByteLevel":
-        raise _refused(f"the post-processor {_type_of(part)} may add tokens, which ours do not")
+    """A ByteLevel changes no id, nor does a template of the text alone; others add tokens before or after it."""
+    if part is None or _type_of(part) == "ByteLevel":
+        return
+    if _type_of(part) == "TemplateProcessing" and part.get("single") == TEXT_ALONE:
+        return
+    raise _refused(f"the post-processor {_type_of(part)} may add tokens to a text, which ours do not")
 
 
 def _check_part(part: Any, what: str, settings: Settings) -> None:
@@ -833,7 +844,7 @@ def _check_part(part: Any, what: str, settings: Settings) -> None:
 
 
 def _type_of(part: Any) -> str:
-    """The type that a part of tokenizer.json names; of old files, whose model names none, "no type"."""
+    """The type that a part of tokenizer.json names, or "no type"."""
     name = part.get("type") if isinstance(part, dict) else None
     return name if isinstance(name, str) else "no type"
 

@@ -27,9 +27,9 @@ from transformers import (
 
 from nnhelpers import files
 from nnhelpers.bpe import BPETokenizer
-from nnhelpers.data import CharTokenizer
+from nnhelpers.characters import CharTokenizer
 from nnhelpers.gpt import EPS, GPT, GPTConfig
-from nnhelpers.interop import export, load
+from nnhelpers.huggingface import load, load_model, load_tokenizer, save, save_tokenizer
 from nnhelpers.sampling import generate
 
 VOCAB, BLOCK = 20, 12
@@ -58,13 +58,13 @@ def modern(**settings):
 
 MODELS = {
     "gpt2": (lambda: gpt(dropout=0.1), GPT2LMHeadModel),
-    "gpt2 untied": (lambda: gpt(tied=False), GPT2LMHeadModel),
+    "gpt2 untied": (lambda: gpt(tie_weights=False), GPT2LMHeadModel),
     "gpt2 without biases": (lambda: gpt(bias=False), GPT2LMHeadModel),
     "llama": (lambda: modern(dropout=0.25), LlamaForCausalLM),
-    "llama untied": (lambda: modern(tied=False), LlamaForCausalLM),
+    "llama untied": (lambda: modern(tie_weights=False), LlamaForCausalLM),
     "llama with biases": (lambda: modern(bias=True), LlamaForCausalLM),
     "qwen3": (lambda: modern(qk_norm=True), Qwen3ForCausalLM),
-    "qwen3 untied": (lambda: modern(qk_norm=True, tied=False), Qwen3ForCausalLM),
+    "qwen3 untied": (lambda: modern(qk_norm=True, tie_weights=False), Qwen3ForCausalLM),
 }
 each_form = pytest.mark.parametrize("form", MODELS)
 
@@ -109,7 +109,7 @@ def same(ours, other):
 def test_transformers_reads_what_is_written_and_computes_the_same(form, tmp_path):
     make, kind = MODELS[form]
     model = make()
-    export(model, tmp_path / "new" / "folder")
+    save(model, tmp_path / "new" / "folder")
     other = theirs(tmp_path / "new" / "folder")
     assert type(other) is kind
     for n_tokens in (1, 5, BLOCK):
@@ -124,16 +124,16 @@ def test_transformers_reads_what_is_written_and_computes_the_same(form, tmp_path
 @each_form
 def test_what_was_written_is_read_back_bit_for_bit(form, tmp_path):
     model = MODELS[form][0]()
-    export(model, tmp_path)
-    again = load(tmp_path)
+    save(model, tmp_path)
+    again = load_model(tmp_path)
     assert again.config == model.config
     assert same(model, again)
     assert torch.equal(again(IDS), model(IDS))
     assert not again.training
     assert all(p.requires_grad for p in again.parameters())
-    assert (again.head.weight is again.token_embedding.weight) is model.config.tied
+    assert (again.head.weight is again.token_embedding.weight) is model.config.tie_weights
     written = (tmp_path / "model.safetensors").read_bytes(), (tmp_path / "config.json").read_bytes()
-    export(again, tmp_path)
+    save(again, tmp_path)
     assert written == ((tmp_path / "model.safetensors").read_bytes(), (tmp_path / "config.json").read_bytes())
 
 
@@ -141,9 +141,9 @@ def test_what_was_written_is_read_back_bit_for_bit(form, tmp_path):
 def test_what_transformers_writes_is_read_back_bit_for_bit(form, tmp_path):
     make, _ = MODELS[form]
     model = make()
-    export(model, tmp_path / "ours")
+    save(model, tmp_path / "ours")
     theirs(tmp_path / "ours").save_pretrained(tmp_path / "theirs")
-    again = load(tmp_path / "theirs")
+    again = load_model(tmp_path / "theirs")
     assert again.config == model.config
     assert same(model, again)
 
@@ -151,31 +151,31 @@ def test_what_transformers_writes_is_read_back_bit_for_bit(form, tmp_path):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
 def test_other_precisions_keep_their_bits(dtype, tmp_path):
     model = modern().to(dtype)
-    export(model, tmp_path)
-    assert same(model, load(tmp_path))
+    save(model, tmp_path)
+    assert same(model, load_model(tmp_path))
     assert theirs(tmp_path).dtype == dtype
-    assert torch.equal(load(tmp_path)(IDS), model(IDS))
+    assert torch.equal(load_model(tmp_path)(IDS), model(IDS))
 
 
 def test_biases_that_gpt_2_must_have_are_written_as_zeros_and_left_out_again(tmp_path):
     model = gpt(bias=False)
-    export(model, tmp_path)
+    save(model, tmp_path)
     tensors = load_file(tmp_path / "model.safetensors")
     biases = {name: tensor for name, tensor in tensors.items() if name.endswith("bias")}
     assert len(biases) == 2 * 6 + 1
     assert not any(tensor.any() for tensor in biases.values())
-    assert not load(tmp_path).config.bias
+    assert not load_model(tmp_path).config.bias
     change(tmp_path, bias=...)
-    assert load(tmp_path).config.bias
-    torch.testing.assert_close(load(tmp_path)(IDS), model(IDS), rtol=1e-6, atol=1e-6)
-    export(gpt(), tmp_path)
+    assert load_model(tmp_path).config.bias
+    torch.testing.assert_close(load_model(tmp_path)(IDS), model(IDS), rtol=1e-6, atol=1e-6)
+    save(gpt(), tmp_path)
     change(tmp_path, bias=False)
     with pytest.raises(ValueError, match=r'says "bias": false, but some of the biases are not zero'):
-        load(tmp_path)
+        load_model(tmp_path)
 
 
 def test_the_file_names_its_format_and_a_tied_head_is_not_written_twice(tmp_path):
-    export(gpt(), tmp_path)
+    save(gpt(), tmp_path)
     with safe_open(tmp_path / "model.safetensors", "pt") as file:
         assert file.metadata() == {"format": "pt"}
         assert "lm_head.weight" not in file.keys()  # noqa: SIM118
@@ -194,7 +194,7 @@ def test_the_file_names_its_format_and_a_tied_head_is_not_written_twice(tmp_path
         ({"qk_norm": True}, "position='learned' with qk_norm=True; it needs .* qk_norm=False"),
         ({"position": "rotary"}, "position='rotary' with norm='layer' and mlp='gelu'; it needs norm='rms'"),
         ({"position": "rotary", "norm": "rms"}, "position='rotary' with mlp='gelu'"),
-        ({"start_id": 0}, "position='learned' with start_id=0; it needs .*start_id=None"),
+        ({"bos_id": 0}, "position='learned' with bos_id=0; it needs .*bos_id=None"),
         (
             {"position": "rotary", "norm": "rms", "mlp": "swiglu", "qk_norm": True},
             "position='rotary' with bias=True; it needs .*qk_norm=True, bias=False",
@@ -205,12 +205,12 @@ def test_a_form_that_transformers_has_no_class_for_is_refused_before_anything_is
     settings, message, tmp_path
 ):
     with pytest.raises(ValueError, match=message):
-        export(gpt(**settings), tmp_path / "new")
+        save(gpt(**settings), tmp_path / "new")
     assert not (tmp_path / "new").exists()
 
 
 def test_an_export_that_fails_leaves_the_folder_as_it_was(tmp_path, monkeypatch):
-    export(gpt(), tmp_path)
+    save(gpt(), tmp_path)
     before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
 
     def full(path, **_):
@@ -218,7 +218,7 @@ def test_an_export_that_fails_leaves_the_folder_as_it_was(tmp_path, monkeypatch)
 
     monkeypatch.setattr(files.os, "replace", lambda *_: full(None))
     with pytest.raises(OSError, match="no space left"):
-        export(gpt(tied=False), tmp_path)
+        save(gpt(tie_weights=False), tmp_path)
     assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
 
 
@@ -234,7 +234,7 @@ def char_tokenizer():
 def test_a_character_tokenizer_has_the_same_ids_and_texts_in_transformers(tmp_path):
     tokenizer = char_tokenizer()
     model = GPT(GPTConfig(tokenizer.vocab_size, BLOCK, **SIZES))
-    export(model, tmp_path, tokenizer)
+    save(model, tmp_path, tokenizer)
     for other in (AutoTokenizer.from_pretrained(tmp_path), PreTrainedTokenizerFast.from_pretrained(tmp_path)):
         assert other.vocab_size == len(other) == tokenizer.vocab_size
         for text in (TEXT, TEXT[::-1], "  ", "\n", "", ". ,", "日"):
@@ -246,13 +246,13 @@ def test_a_character_tokenizer_has_the_same_ids_and_texts_in_transformers(tmp_pa
     with pytest.raises(Exception, match="UNK"):  # the type that tokenizers raises
         plain.encode("Z")
     assert settings_of(tmp_path)["eos_token_id"] is None
-    assert load(tmp_path).config == model.config
+    assert load_model(tmp_path).config == model.config
 
 
 def test_the_boundary_of_words_begins_and_ends_a_text(tmp_path):
     tokenizer = CharTokenizer(["anna", "bob"], boundary=".")
     model = GPT(GPTConfig(tokenizer.vocab_size, BLOCK, **SIZES))
-    export(model, tmp_path, tokenizer)
+    save(model, tmp_path, tokenizer)
     other = AutoTokenizer.from_pretrained(tmp_path)
     assert other.encode(".anna.bob.") == tokenizer.encode(".anna.bob.")
     assert other.decode(tokenizer.encode(".anna.bob.")) == ".anna.bob."
@@ -266,7 +266,7 @@ def test_a_byte_pair_tokenizer_writes_itself(tmp_path):
     model = GPT(
         GPTConfig(tokenizer.vocab_size + 3, BLOCK, **SIZES)
     )  # a model may read more tokens than there are
-    export(model, tmp_path, tokenizer)
+    save(model, tmp_path, tokenizer)
     other = AutoTokenizer.from_pretrained(tmp_path)
     for text in (TEXT, "unseen words, and 本日", ""):
         assert other.encode(text) == tokenizer.encode(text)
@@ -282,7 +282,7 @@ def test_a_tokenizer_needs_no_more_than_to_write_itself(tmp_path):
         def to_huggingface(self, folder):
             (Path(folder) / "tokenizer.json").write_text("{}")
 
-    export(gpt(), tmp_path, Mine())
+    save(gpt(), tmp_path, Mine())
     assert (tmp_path / "tokenizer.json").read_text() == "{}"
     assert settings_of(tmp_path)["eos_token_id"] is None
 
@@ -296,7 +296,7 @@ def test_a_tokenizer_needs_no_more_than_to_write_itself(tmp_path):
 )
 def test_a_tokenizer_that_does_not_fit_is_refused_before_anything_is_written(tokenizer, message, tmp_path):
     with pytest.raises(ValueError, match=message):
-        export(gpt(), tmp_path / "new", tokenizer)
+        save(gpt(), tmp_path / "new", tokenizer)
     assert not (tmp_path / "new").exists()
 
 
@@ -329,13 +329,13 @@ def llama_sizes(**settings):
 def test_models_born_in_transformers_are_read(make, tmp_path):
     other = shaken(make())
     other.save_pretrained(tmp_path)
-    torch.testing.assert_close(load(tmp_path)(IDS), other(IDS).logits, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(load_model(tmp_path)(IDS), other(IDS).logits, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("form", ["gpt2", "llama untied", "qwen3"])
 def test_names_without_a_prefix_old_buffers_and_a_head_that_is_there_twice_are_read(form, tmp_path):
     model = MODELS[form][0]()
-    export(model, tmp_path)
+    save(model, tmp_path)
 
     def edit(tensors):
         for name in list(tensors):
@@ -350,38 +350,38 @@ def test_names_without_a_prefix_old_buffers_and_a_head_that_is_there_twice_are_r
             tensors["rotary_emb.inv_freq"] = torch.ones(4)
 
     change_weights(tmp_path, edit)
-    assert same(model, load(tmp_path))
+    assert same(model, load_model(tmp_path))
 
 
 @pytest.mark.parametrize("form", ["gpt2", "llama untied"])
 def test_weights_in_several_files_are_read(form, tmp_path):
     model = MODELS[form][0]()
-    export(model, tmp_path / "ours")
+    save(model, tmp_path / "ours")
     theirs(tmp_path / "ours").save_pretrained(tmp_path / "cut", max_shard_size="20KB")
     shards = sorted((tmp_path / "cut").glob("model-*.safetensors"))
     assert len(shards) > 2
-    assert same(model, load(tmp_path / "cut"))
+    assert same(model, load_model(tmp_path / "cut"))
     index = tmp_path / "cut" / "model.safetensors.index.json"
     content = json.loads(index.read_text())
     shards[0].rename(tmp_path / "elsewhere.safetensors")
     with pytest.raises(ValueError, match=f"names '{shards[0].name}', which is no file in its folder"):
-        load(tmp_path / "cut")
+        load_model(tmp_path / "cut")
     for bad in ("../elsewhere.safetensors", str(tmp_path / "elsewhere.safetensors"), "", ".."):
         places = {
             name: bad if file == shards[0].name else file for name, file in content["weight_map"].items()
         }
         index.write_text(json.dumps({"weight_map": places}))
         with pytest.raises(ValueError, match="which is no file in its folder"):
-            load(tmp_path / "cut")
+            load_model(tmp_path / "cut")
     for nothing in ({}, [], {"weight_map": []}, {"weight_map": {"a": 1}}):
         index.write_text(json.dumps(nothing))
         with pytest.raises(ValueError, match=r"index\.json holds no weight_map"):
-            load(tmp_path / "cut")
+            load_model(tmp_path / "cut")
 
 
 def test_a_later_gradient_changes_the_loaded_model_alone(tmp_path):
-    export(gpt(), tmp_path)
-    one, two = load(tmp_path), load(tmp_path)
+    save(gpt(), tmp_path)
+    one, two = load_model(tmp_path), load_model(tmp_path)
     one(IDS).sum().backward()
     with torch.no_grad():
         for p in one.parameters():
@@ -397,7 +397,7 @@ def test_a_later_gradient_changes_the_loaded_model_alone(tmp_path):
 def exported(tmp_path_factory):
     folder = tmp_path_factory.mktemp("exported")
     for form, (make, _) in MODELS.items():
-        export(make(), folder / form)
+        save(make(), folder / form)
     return folder
 
 
@@ -431,11 +431,11 @@ GPT2_REFUSED = [
     ({"add_cross_attention": True}, "add_cross_attention is True"),
     ({"attn_pdrop": 0.3}, "attn_pdrop is 0.3, but a GPT has 0.1 here"),
     ({"embd_pdrop": 0.3}, "embd_pdrop is 0.3"),
-    ({"resid_pdrop": "much"}, "dropout='much' are no settings"),
+    ({"resid_pdrop": "much"}, "resid_pdrop is 'much', but should be a number"),
     ({"resid_pdrop": 1.0}, "dropout is a share"),
-    ({"tie_word_embeddings": "yes"}, "bias=True, tied='yes' and"),
+    ({"tie_word_embeddings": "yes"}, "tie_word_embeddings is 'yes', but should be true or false"),
     ({"tie_word_embeddings": False}, "hold no tensor lm_head.weight"),
-    ({"bias": 1}, "bias=1, tied=True and"),
+    ({"bias": 1}, "bias is 1, but should be true or false"),
     ({"quantization_config": {"bits": 4}}, r"quantization_config is \{'bits': 4\}, but a GPT has None here"),
 ]
 LLAMA_REFUSED = [
@@ -468,7 +468,7 @@ def test_settings_that_a_gpt_does_not_have_are_refused(form, settings, message, 
     folder = copy(form)
     change(folder, **settings)
     with pytest.raises(ValueError, match=message):
-        load(folder)
+        load_model(folder)
 
 
 @pytest.mark.parametrize(
@@ -492,9 +492,9 @@ def test_settings_that_a_gpt_does_not_have_are_refused(form, settings, message, 
 )
 def test_settings_that_older_versions_leave_out_have_their_usual_values(form, settings, copy):
     folder = copy(form)
-    before = load(folder)
+    before = load_model(folder)
     change(folder, **settings)
-    after = load(folder)
+    after = load_model(folder)
     assert same(before, after)
     assert torch.equal(before(IDS), after(IDS))
 
@@ -551,7 +551,7 @@ def test_tensors_that_do_not_fit_are_refused(form, edit, message, copy):
     folder = copy(form)
     change_weights(folder, edit)
     with pytest.raises(ValueError, match=message):
-        load(folder)
+        load_model(folder)
 
 
 def test_damaged_files_are_refused(copy):
@@ -563,7 +563,7 @@ def test_damaged_files_are_refused(copy):
         with pytest.raises(
             ValueError, match=r"model\.safetensors is not a safetensors file, or is cut short"
         ):
-            load(folder)
+            load_model(folder)
     weights.write_bytes(whole)
     for content, message in (
         (good[:-3], "not JSON, or is cut short"),
@@ -572,12 +572,12 @@ def test_damaged_files_are_refused(copy):
     ):
         config.write_bytes(content)
         with pytest.raises(ValueError, match=message):
-            load(folder)
+            load_model(folder)
     config.unlink()
     with pytest.raises(FileNotFoundError, match=r"there is no file .*config.json"):
-        load(folder)
+        load_model(folder)
     with pytest.raises(FileNotFoundError, match=r"there is no file"):
-        load(folder / "nowhere")
+        load_model(folder / "nowhere")
 
 
 class Trap:
@@ -594,15 +594,15 @@ def test_pickled_weights_and_code_in_the_folder_are_never_run(copy, tmp_path):
     folder, mark = copy("gpt2"), tmp_path / "mark"
     (folder / "modeling_gpt2.py").write_text(f"open({str(mark)!r}, 'w')")
     change(folder, auto_map={"AutoModelForCausalLM": "modeling_gpt2.Mine"})
-    load(folder)
+    load_model(folder)
     content = pickle.dumps(Trap(mark))
     (folder / "model.safetensors").write_bytes(content)
     with pytest.raises(ValueError, match="not a safetensors file"):
-        load(folder)
+        load_model(folder)
     (folder / "model.safetensors").unlink()
     with pytest.raises(ValueError, match=r"holds no model\.safetensors; save it again as safetensors"):
-        load(folder)
+        load_model(folder)
     (folder / "pytorch_model.bin").write_bytes(content)
     with pytest.raises(ValueError, match=r"pytorch_model\.bin is a pickle, and loading one can run any code"):
-        load(folder)
+        load_model(folder)
     assert not mark.exists()
