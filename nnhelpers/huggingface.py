@@ -725,10 +725,8 @@ def _read_pattern(pre_tokenizer: Any) -> str | None:
         steps = pre_tokenizer.get("pretokenizers")
     kinds = [_type_of(step) for step in steps] if isinstance(steps, list) else []
     if kinds not in (["ByteLevel"], ["Split", "ByteLevel"]):
-        raise _refused(
-            f"the pre-tokenizer is {' and '.join(kinds) or pre_tokenizer!r}, but ours is ByteLevel, or a "
-            "Split before it"
-        )
+        given = " and ".join(kinds) or "empty"
+        raise _refused(f"the pre-tokenizer is {given}, but ours is ByteLevel, or a Split before it")
     byte_level = steps[-1]
     _check_part(byte_level, "the pre-tokenizer", {**BYTE_LEVEL, "add_prefix_space": [False]})
     has_own_pattern = byte_level.get("use_regex", True)
