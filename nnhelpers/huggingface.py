@@ -684,18 +684,16 @@ def _read_characters(content: Mapping[str, Any], folder: Path) -> CharTokenizer:
     _check_part(content["model"], "the model", WORD_LEVEL)
     _check_part(content.get("decoder"), "the decoder", {"type": ["Fuse"]})
     if content.get("pre_tokenizer") != CHARACTER_SPLIT:
-        raise _refused(
-            "its words are not single characters: the pre-tokenizer is another one than save writes"
-        )
+        raise _refused("its words are not single characters: it cuts texts otherwise than `save` writes")
     vocab = _read_vocab(content["model"])
     if content["model"].get("unk_token") in vocab:
         raise _refused("it has a token for unknown characters, but a CharTokenizer raises an error for them")
     if not _read_added_tokens(content.get("added_tokens"), vocab).keys() <= vocab.keys():
         raise _refused("it has added tokens, but a CharTokenizer has characters alone")
     tokens = sorted(vocab, key=lambda token: vocab[token])
-    if [vocab[token] for token in tokens] != list(range(len(tokens))) or {len(token) for token in tokens} != {
-        1
-    }:
+    are_characters = all(len(token) == 1 for token in tokens)
+    are_in_order = [vocab[token] for token in tokens] == list(range(len(tokens)))
+    if not (tokens and are_characters and are_in_order):
         raise _refused("its tokens are not single characters with the ids 0, 1, 2, …")
     return _characters_tokenizer("".join(tokens), _read_boundary(folder))
 
@@ -763,18 +761,19 @@ def _read_added_tokens(added: Any, vocab: Mapping[str, int]) -> dict[str, int]:
     if not isinstance(added, list):
         raise _refused(f"added_tokens is {added!r}, but should be a list")
     special_tokens: dict[str, int] = {}
+    next_id = len(vocab)
     for token in added:
         _check_part(token, "an added token", ADDED_TOKEN)
         content = token.get("content")
         if not isinstance(content, str) or content in special_tokens:
             raise _refused(f"the added token {content!r} is no text, or is there twice")
-        next_id = max([len(vocab), *(i + 1 for i in special_tokens.values())])
         expected = vocab.get(content, next_id)
         if token.get("id") != expected:
             raise _refused(
                 f"the added token {content!r} has id {token.get('id')!r}, but should have {expected}"
             )
         special_tokens[content] = expected
+        next_id = max(next_id, expected + 1)
     if len({token.get("normalized") for token in added}) > 1:
         raise _refused("of its added tokens some are normalized and some not, so that one can hide another")
     return special_tokens
