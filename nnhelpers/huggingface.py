@@ -154,9 +154,11 @@ def save(model: GPT, folder: StrPath, tokenizer: Tokenizer | None = None) -> Non
     """Write `model`, and the tokenizer if one is given, into `folder`, from which `transformers` loads them.
 
     GPT-2's form with bias=False gets biases of zero, because GPT2LMHeadModel has no other; `load` drops them again.
-    An earlier export in the folder is replaced, all of it or nothing; other models and tokenizers are not. Raises
-    `ValueError` for a form that no class of `transformers` has, for a tokenizer that does not fit and for such a
-    folder, and `OSError` if the files cannot be written: then the folder is as it was.
+    An earlier export in the folder is replaced, all of it or nothing; files of other programs never are.
+
+    Raises `TypeError` for a model that is no `GPT`; `ValueError` for a form that no class of `transformers` has, for a
+    tokenizer that does not fit, and for a folder with files that are no export or with a tokenizer when none is given;
+    `OSError` if the files cannot be written, as on a full disk: then the folder is as it was.
     """
     if not isinstance(model, GPT):
         raise TypeError(f"save writes a GPT, got {type(model).__name__}: transformers has no class for it")
@@ -247,7 +249,9 @@ def _replacing(folder: Path) -> Iterator[Path]:
     is_new = not folder.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".export.", suffix=".tmp") as temporary:
+        with tempfile.TemporaryDirectory(
+            dir=folder, prefix=".export.", suffix=".tmp", ignore_cleanup_errors=True
+        ) as temporary:
             yield Path(temporary)
             _exchange(Path(temporary), folder)
         # what a killed export was writing
