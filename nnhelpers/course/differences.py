@@ -1,0 +1,592 @@
+"""How an answer differs from what is expected: which part, in which way, and a nudge. It never raises.
+
+Answers of any kind are compared: numbers, tables of numbers (tensors, arrays, nested lists), tuples of parts,
+dicts, strings. Neither torch nor numpy is imported; their arrays are known by `shape` and `tolist`.
+"""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set, ValuesView
+from dataclasses import dataclass, replace
+from itertools import islice
+from numbers import Number
+from typing import Any
+
+SHOWN = 8  # an answer with more numbers than this is not shown whole
+WIDTH = 80  # characters of an answer that is shown
+DEEPEST = 16  # a list that is nested deeper is no table of numbers
+SPARE = 1000  # how much further than expected an iterator is read, which may have no end
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How an answer differs; a text is empty where there is nothing to say.
+
+    where: the part that is wrong, "part 2 of 3" or "'db'"; what: what can be said of it without the expected
+    numbers, "shape (3, 2), expected (2, 3)"; nudge: "the sign is reversed"; got, expected: both, short.
+    """
+
+    where: str = ""
+    what: str = ""
+    nudge: str = ""
+    got: str = ""
+    expected: str = ""
+
+    def summary(self) -> str:
+        """All that can be said without the digits: "part 2 of 3 is wrong: the sign is reversed"."""
+        about = "; ".join(text for text in (self.what, self.nudge) if text)
+        head = f"{self.where} is wrong" if self.where else "" if self.what else "wrong"
+        return ": ".join(text for text in (head, about) if text)
+
+
+def difference(
+    got: Any, expected: Any, tolerance: float = 1e-6, parts: Sequence[str] = ()
+) -> Difference | None:
+    """The first difference between an answer and what is expected, or None if they agree.
+
+    Numbers agree within `tolerance`, relative to the larger of 1 and the expected number; NaN agrees with NaN.
+    The container does not matter (list, tuple, tensor, array, range, generator), nor do int against float or the
+    precision; shapes do, and a truth value is not a number. `parts` names the parts of a tuple.
+
+    >>> difference((2.0, -1.0), (2.0, 1.0)).summary()
+    'part 2 of 2 is wrong: the sign is reversed'
+    """
+    try:
+        return _difference(got, expected, tolerance, parts)
+    except Exception as error:
+        return _unreadable(got, expected, error)
+
+
+def short(answer: Any) -> str:
+    """A few words for any answer: floats to six digits, long lists cut, a large table as its shape.
+
+    >>> short([1 / 3, (2, "a")])
+    "[0.333333, (2, 'a')]"
+    """
+    try:
+        return cut(_short(answer, 0), WIDTH)
+    except Exception as error:
+        return f"an object of the class {type(answer).__name__} (shown it raises {type(error).__name__})"
+
+
+def cut(text: str, width: int) -> str:
+    """`text` in one line of at most `width` characters."""
+    text = " ".join(text.split())
+    return text if len(text) <= width else text[: width - 1] + "…"
+
+
+def read(answer: Any, expected: Any) -> Any:
+    """The answer; an iterator (a generator, `map`, `zip`) is read into a list, a little past what is expected."""
+    if not isinstance(answer, Iterator):
+        return answer
+    length = len(expected) if _is_sequence(expected) else 0
+    return list(islice(answer, length + SPARE))
+
+
+# What is compared with what
+
+
+def _difference(got: Any, expected: Any, tolerance: float, parts: Sequence[str] = ()) -> Difference | None:
+    got, expected = _plain(read(got, expected)), _plain(expected)
+    if got is ... and expected is not ...:
+        return Difference(what="it is still `...`")
+    if isinstance(expected, Mapping):
+        return _between_mappings(got, expected, tolerance)
+    if _is_sequence(expected):
+        return _between_sequences(got, expected, tolerance, parts)
+    if isinstance(expected, Number):
+        return _between_numbers(got, expected, tolerance)
+    if isinstance(expected, str) and isinstance(got, str):
+        return _between_texts(got, expected)
+    return None if _equal(got, expected) else _other_difference(got, expected)
+
+
+def _plain(answer: Any) -> Any:
+    """An array without axes as its number, a `Value` as its number, all else as it is."""
+    if isinstance(answer, type):
+        return answer
+    if getattr(answer, "shape", None) == () and hasattr(answer, "tolist"):
+        return answer.tolist()
+    number = getattr(answer, "data", None)
+    return number if type(number) is float else answer
+
+
+def _is_array(answer: Any) -> bool:
+    return hasattr(answer, "tolist") and hasattr(answer, "shape") and not isinstance(answer, type)
+
+
+def _is_sequence(answer: Any) -> bool:
+    """Whether it has parts in an order: a list, tuple, array with axes, range, deque, view of a dict."""
+    if _is_array(answer):
+        return len(answer.shape) > 0
+    if isinstance(answer, (str, bytes, bytearray, type, Mapping)):
+        return False
+    views = type({}.keys()), type({}.items()), ValuesView
+    ordered = not isinstance(answer, Set) or isinstance(answer, views)
+    return ordered and hasattr(answer, "__len__") and hasattr(answer, "__iter__")
+
+
+def _equal(got: Any, expected: Any) -> bool:
+    alike = isinstance(got, type(expected)) or isinstance(expected, type(got))
+    sets = isinstance(got, Set) and isinstance(expected, Set)
+    raw = isinstance(got, (bytes, bytearray)) and isinstance(expected, (bytes, bytearray))
+    return (alike or sets or raw) and bool(got == expected)
+
+
+def _other_difference(got: Any, expected: Any) -> Difference:
+    return _shown(got, expected, what=_unlike_kinds(got, expected))
+
+
+def _unreadable(got: Any, expected: Any, error: Exception) -> Difference:
+    what = f"{_kind(got)} that cannot be compared ({type(error).__name__})"
+    return Difference(what=what, got=short(got), expected=short(expected))
+
+
+def _shown(got: Any, expected: Any, where: str = "", what: str = "", nudge: str = "") -> Difference:
+    """A difference that shows both, with more digits where six do not tell them apart."""
+    texts = short(got), short(expected)
+    if texts[0] == texts[1]:
+        texts = cut(reprlib.repr(got), WIDTH), cut(reprlib.repr(expected), WIDTH)
+    return Difference(where, what, nudge, *texts)
+
+
+# Kinds, in words
+
+
+def _unlike_kinds(got: Any, expected: Any) -> str:
+    """ "a string, expected a number", or nothing if both are of one kind."""
+    kinds = _kind(got), _kind(expected)
+    return f"{kinds[0]}, expected {kinds[1]}" if kinds[0] != kinds[1] else ""
+
+
+def _kind(answer: Any) -> str:
+    answer = _plain_or_itself(answer)
+    words: list[tuple[type | tuple[type, ...], str]] = [
+        (type(None), "nothing (None)"),
+        (bool, "a truth value (True or False)"),
+        (Number, "a number"),
+        (str, "a string"),
+        ((bytes, bytearray), "bytes"),
+        (Mapping, "a dict"),
+        (Set, "a set"),
+        (type, "a class"),
+    ]
+    for kinds, word in words:
+        if isinstance(answer, kinds):
+            return word
+    if isinstance(answer, tuple):
+        return f"a tuple of {len(answer)}"
+    if isinstance(answer, list):
+        return f"a list of {len(answer)}"
+    if _is_array(answer):
+        return f"{_article(type(answer).__name__)} of shape {tuple(answer.shape)}"
+    return "a function" if callable(answer) else f"an object of the class {type(answer).__name__}"
+
+
+def _article(noun: str) -> str:
+    return ("an " if noun[:1].lower() in "aeiou" else "a ") + noun
+
+
+def _plain_or_itself(answer: Any) -> Any:
+    try:
+        return _plain(answer)
+    except Exception:
+        return answer
+
+
+# Numbers
+
+
+def _between_numbers(got: Any, expected: Any, tolerance: float) -> Difference | None:
+    if not isinstance(got, Number) or isinstance(got, bool) != isinstance(expected, bool):
+        return _shown(got, expected, what=_unlike_kinds(got, expected))
+    if _close(got, expected, tolerance):
+        return None
+    return _shown(got, expected, nudge=_nudge([got], [expected], (), tolerance))
+
+
+def _close(got: Any, expected: Any, tolerance: float) -> bool:
+    """Whether two numbers agree; a truth value agrees with itself alone."""
+    if isinstance(got, bool) or isinstance(expected, bool):
+        return got is expected
+    if got == expected or (got != got and expected != expected):
+        return True
+    try:
+        return _finite(expected) and abs(got - expected) <= tolerance * max(1.0, abs(expected))
+    except (OverflowError, TypeError):
+        return False
+
+
+def _finite(number: Any) -> bool:
+    return number == number and abs(number) != math.inf
+
+
+# Sequences: tables of numbers, and parts
+
+
+class _NotATable(Exception):
+    """Rows of different lengths, or something among them that is no number."""
+
+
+def _between_sequences(got: Any, expected: Any, tolerance: float, parts: Sequence[str]) -> Difference | None:
+    if not _is_sequence(got):
+        return _shown(got, expected, what=f"{_kind(got)}, expected {_kind_of_sequence(expected)}")
+    if _has_parts(expected):
+        return _between_parts(got, expected, tolerance, parts)
+    try:
+        shape = _shape(expected)
+        numbers = _numbers(expected, shape)
+    except _NotATable:
+        return _between_parts(got, expected, tolerance, parts)
+    return _between_tables(_settled(got, shape), expected, shape, numbers, tolerance)
+
+
+def _has_parts(expected: Any) -> bool:
+    """Whether it is judged part by part: a tuple, or a list that holds arrays."""
+    if isinstance(expected, tuple):
+        return True
+    return isinstance(expected, list) and any(_is_array(part) and part.shape for part in expected)
+
+
+def _kind_of_sequence(expected: Any) -> str:
+    if isinstance(expected, tuple):
+        return f"{len(expected)} parts"
+    if _is_array(expected):
+        return f"the shape {tuple(expected.shape)}"
+    return f"a list of {len(expected)}"
+
+
+def _between_tables(
+    got: Any, expected: Any, shape: tuple[int, ...], wanted: list[Any], tolerance: float
+) -> Difference | None:
+    """Two tables of numbers; `shape` and `wanted`, in a flat list, are those of the expected one."""
+    try:
+        got_shape = _shape(got)
+        if not _same_shape(got_shape, shape, exact=_is_array(got) and _is_array(expected)):
+            return _unlike_shapes(got, got_shape, shape, wanted, tolerance, expected)
+        numbers = _numbers(got, shape)
+    except _NotATable:
+        return _shown(got, expected, what="its rows have different lengths, or not all in it are numbers")
+    if _all_truths(numbers) != _all_truths(wanted):
+        return _shown(got, expected, what=_unlike_types(got, expected, wanted))
+    wrong = [i for i, pair in enumerate(zip(numbers, wanted, strict=True)) if not _close(*pair, tolerance)]
+    if not wrong:
+        return None
+    nudge = _nudge(numbers, wanted, shape, tolerance)
+    what = _places(wrong, numbers, wanted, shape)
+    if len(wanted) <= SHOWN:
+        return _shown(got, expected, what=what, nudge=nudge)
+    there = _shown(numbers[wrong[0]], wanted[wrong[0]])
+    return replace(there, what=what, nudge=nudge, got=f"{there.got} at {_index(wrong[0], shape)}")
+
+
+def _shape(table: Any) -> tuple[int, ...]:
+    """The shape of nested sequences, read along the first elements; () for a number."""
+    shape: tuple[int, ...] = ()
+    for _ in range(DEEPEST):
+        table = _plain(table)
+        if isinstance(table, Number):
+            return shape
+        if _is_array(table):
+            return shape + tuple(table.shape)
+        if not _is_sequence(table):
+            raise _NotATable
+        shape += (len(table),)
+        if not len(table):
+            return shape
+        table = next(iter(table))
+    raise _NotATable
+
+
+def _numbers(table: Any, shape: tuple[int, ...]) -> list[Any]:
+    """All numbers of a table in a flat list; it must have this shape throughout."""
+    table = _plain(table)
+    if not shape:
+        if not isinstance(table, Number):
+            raise _NotATable
+        return [table]
+    if not _is_sequence(table) or len(table) != shape[0]:
+        raise _NotATable
+    rows = table.tolist() if _is_array(table) else islice(table, shape[0])
+    return [number for row in rows for number in _numbers(row, shape[1:])]
+
+
+def _settled(table: Any, shape: tuple[int, ...]) -> Any:
+    """The table with the iterators among its rows read, as far as `shape` reaches."""
+    if not shape or _is_array(table) or not isinstance(table, (list, tuple)):
+        return table
+    rows = [
+        _settled(read(row, range(shape[1])) if shape[1:] else row, shape[1:]) for row in table[: shape[0]]
+    ]
+    return rows + list(table[shape[0] :])
+
+
+def _same_shape(got: tuple[int, ...], expected: tuple[int, ...], exact: bool) -> bool:
+    """Whether shapes agree; lists do not tell what comes after an axis of length 0."""
+    return got == expected or (not exact and _until_zero(got) == _until_zero(expected))
+
+
+def _until_zero(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return shape[: shape.index(0) + 1] if 0 in shape else shape
+
+
+def _unlike_shapes(
+    got: Any,
+    got_shape: tuple[int, ...],
+    shape: tuple[int, ...],
+    wanted: list[Any],
+    tolerance: float,
+    expected: Any,
+) -> Difference:
+    flat = len(got_shape) == len(shape) == 1
+    what = f"length {got_shape[0]}, expected {shape[0]}" if flat else f"shape {got_shape}, expected {shape}"
+    nudge = ""
+    if math.prod(got_shape) == len(wanted):
+        nudge = _right_but_for_the_shape(_numbers(got, got_shape), wanted, got_shape, shape, tolerance)
+    return _shown(got, expected, what=what, nudge=nudge)
+
+
+def _all_truths(numbers: list[Any]) -> bool:
+    return bool(numbers) and all(isinstance(number, bool) for number in numbers)
+
+
+def _unlike_types(got: Any, expected: Any, wanted: list[Any]) -> str:
+    """The difference between truth values and numbers, by the names of the types where both have one."""
+    types = getattr(got, "dtype", None), getattr(expected, "dtype", None)
+    if None not in types:
+        return f"dtype {types[0]}, expected {types[1]}"
+    truths, numbers = "truth values (True or False)", "numbers"
+    return f"{numbers}, expected {truths}" if _all_truths(wanted) else f"{truths}, expected {numbers}"
+
+
+def _places(wrong: list[int], numbers: list[Any], wanted: list[Any], shape: tuple[int, ...]) -> str:
+    """How many numbers are wrong, and where the first stands."""
+    n_broken = sum(not _finite(numbers[i]) and _finite(wanted[i]) for i in wrong)
+    if n_broken:
+        first = next(i for i in wrong if not _finite(numbers[i]))
+        return f"{n_broken} of {len(wanted)} numbers {_are(n_broken)} nan or inf, the first at {_index(first, shape)}"
+    if len(wrong) == len(wanted):
+        return f"all {len(wanted)} numbers are wrong" if len(wanted) > 1 else "the one number is wrong"
+    first_place = f"the first at {_index(wrong[0], shape)}" if len(wrong) > 1 else _index(wrong[0], shape)
+    return f"{len(wrong)} of {len(wanted)} numbers {_are(len(wrong))} wrong, {first_place}"
+
+
+def _are(n: int) -> str:
+    return "is" if n == 1 else "are"
+
+
+def _index(flat: int, shape: tuple[int, ...]) -> str:
+    """The place in a table as one would write it: "[1, 0]"."""
+    place = []
+    for length in reversed(shape):
+        flat, i = divmod(flat, length)
+        place.append(i)
+    return str(place[::-1])
+
+
+def _between_parts(got: Any, expected: Any, tolerance: float, names: Sequence[str]) -> Difference | None:
+    n = len(expected)
+    if len(got) != n:
+        noun = "parts" if _has_parts(expected) else "elements"
+        return _shown(got, expected, what=f"{len(got)} {noun}, expected {n}")
+    pairs = zip(islice(got, n), expected, strict=True)
+    each = [difference(mine, wanted, tolerance) for mine, wanted in pairs]
+    wrong = [i for i, found in enumerate(each) if found is not None]
+    if not wrong:
+        return None
+    labels = [_label(i, expected, names) for i in wrong]
+    whole = (got, expected) if n <= SHOWN and not _has_parts(expected) else None
+    return _inside(each[wrong[0]], labels, whole)
+
+
+def _label(i: int, expected: Any, names: Sequence[str]) -> str:
+    """The name of a part: its own, or "part 2 of 3" in a tuple, or "element [4]" in a list."""
+    names = names or getattr(expected, "_fields", ())
+    if i < len(names):
+        return repr(names[i])
+    return f"part {i + 1} of {len(expected)}" if _has_parts(expected) else f"element [{i}]"
+
+
+def _inside(found: Difference | None, labels: list[str], whole: tuple[Any, Any] | None = None) -> Difference:
+    """A difference inside the first of the parts that are wrong, as one of the whole."""
+    assert found is not None
+    others = len(labels) - 1
+    also = f" (and {others} other{'s' * (others > 1)})" if others else ""
+    where = ", ".join(text for text in (labels[0] + also, found.where) if text)
+    if whole is None:
+        return replace(found, where=where)
+    return _shown(*whole, where=where, what=found.what, nudge=found.nudge)
+
+
+# Dicts and strings
+
+
+def _between_mappings(got: Any, expected: Mapping, tolerance: float) -> Difference | None:
+    if not isinstance(got, Mapping):
+        return _shown(got, expected, what=f"{_kind(got)}, expected a dict")
+    missing = [key for key in expected if key not in got]
+    if missing:
+        return _shown(got, expected, what=f"the key {short(missing[0])} is missing")
+    extra = [key for key in islice(got, len(expected) + 1) if key not in expected]
+    if extra:
+        return _shown(got, expected, what=f"the key {short(extra[0])} is not expected")
+    each = {key: difference(got[key], expected[key], tolerance) for key in expected}
+    wrong = [key for key in expected if each[key] is not None]
+    return _inside(each[wrong[0]], [short(key) for key in wrong]) if wrong else None
+
+
+def _between_texts(got: str, expected: str) -> Difference | None:
+    if str.__eq__(got, expected):
+        return None
+    return _shown(str(got), str(expected), nudge=_nudge_for_texts(str(got), str(expected)))
+
+
+def _nudge_for_texts(got: str, expected: str) -> str:
+    if got.lower() == expected.lower():
+        return "only capital and small letters differ"
+    if got.split() == expected.split():
+        return "only the spaces differ"
+    same = next((i for i, (a, b) in enumerate(zip(got, expected, strict=False)) if a != b), None)
+    if same is None:
+        return f"length {len(got)}, expected {len(expected)}"
+    return f"they differ from character [{same}] on" if same > 0 else ""
+
+
+# Nudges: what is right about wrong numbers
+
+
+def _nudge(got: list[Any], expected: list[Any], shape: tuple[int, ...], tolerance: float) -> str:
+    """How all numbers can be made right at once, if there is such a way."""
+    if not all(_is_plain_number(number) for number in got + expected):
+        return ""
+    agree = _agreement(got, expected, tolerance)
+    factor = _factor(got, expected, agree)
+    if factor is not None:
+        return _words_for_factor(factor, single=len(expected) == 1)
+    if len(expected) == 1:
+        return ""
+    if agree([abs(number) for number in got], [abs(number) for number in expected]):
+        return "right but for the signs of some numbers"
+    summand = got[0] - expected[0]
+    if agree(got, [number + summand for number in expected]):
+        return f"every number is {abs(summand):.6g} too {'large' if summand > 0 else 'small'}"
+    return _rearranged(got, expected, shape, agree)
+
+
+def _is_plain_number(number: Any) -> bool:
+    return not isinstance(number, (bool, complex)) and abs(number) < 1e300
+
+
+def _agreement(
+    got: list[Any], expected: list[Any], tolerance: float
+) -> Callable[[list[Any], list[Any]], bool]:
+    """A test whether two lists agree, strict also for small numbers: relative to the largest that occurs."""
+    slack = min(max(tolerance, 1e-12), 1e-4) * max(abs(number) for number in got + expected)
+    return lambda a, b: all(abs(x - y) <= slack for x, y in zip(a, b, strict=True))
+
+
+def _factor(
+    got: list[Any], expected: list[Any], agree: Callable[[list[Any], list[Any]], bool]
+) -> float | None:
+    """The constant by which every expected number was multiplied; for a single number only -1, 2 and 1/2 count."""
+    largest = max(range(len(expected)), key=lambda i: abs(expected[i]))
+    if not expected[largest] or not got[largest]:
+        return None
+    quotient = got[largest] / expected[largest]
+    candidates = [-1.0, 2.0, 0.5]
+    if sum(number != 0 for number in expected) > 1:
+        candidates.append(quotient)
+    return next((f for f in candidates if agree(got, [f * number for number in expected])), None)
+
+
+def _words_for_factor(factor: float, single: bool) -> str:
+    if factor == -1:
+        return "the sign is reversed" if single else "the sign of every number is reversed"
+    subject = "it" if single else "every number"
+    return f"{subject} is {factor:.6g} times the expected one"
+
+
+def _rearranged(
+    got: list[Any],
+    expected: list[Any],
+    shape: tuple[int, ...],
+    agree: Callable[[list[Any], list[Any]], bool],
+) -> str:
+    """Whether the right numbers stand in other places."""
+    if len(shape) == 1 and agree(got[::-1], expected):
+        return "the right numbers in the reverse order"
+    if len(shape) >= 2 and shape[-1] == shape[-2] and agree(_transposed(got, shape), expected):
+        return "right after transposing"
+    return ""
+
+
+def _right_but_for_the_shape(
+    got: list[Any],
+    expected: list[Any],
+    got_shape: tuple[int, ...],
+    shape: tuple[int, ...],
+    tolerance: float,
+) -> str:
+    """The nudge for two tables with as many numbers, but other shapes."""
+    if not all(_is_plain_number(number) for number in got + expected) or not any(expected):
+        return ""
+    agree = _agreement(got, expected, tolerance)
+    swapped = shape[:-2] + shape[:-3:-1]
+    if len(shape) >= 2 and got_shape == swapped and agree(_transposed(got, got_shape), expected):
+        return "right after transposing"
+    return "the numbers are right, only the shape is not" if agree(got, expected) else ""
+
+
+def _transposed(numbers: list[Any], shape: tuple[int, ...]) -> list[Any]:
+    """A flat table with its last two axes exchanged, again flat."""
+    n_rows, n_columns = shape[-2:]
+    tables = [numbers[i : i + n_rows * n_columns] for i in range(0, len(numbers), n_rows * n_columns)]
+    return [number for table in tables for column in range(n_columns) for number in table[column::n_columns]]
+
+
+# Short texts
+
+
+def _short(answer: Any, depth: int) -> str:
+    if isinstance(answer, type) or _is_function(answer):
+        return answer.__name__
+    answer = _plain(answer)
+    if isinstance(answer, float):
+        return f"{answer:.6g}"
+    if _is_array(answer) and math.prod(answer.shape) > SHOWN:
+        return _kind(answer)
+    if isinstance(answer, (list, tuple)) or _is_array(answer):
+        return _short_sequence(answer, depth)
+    if isinstance(answer, dict):
+        return _short_dict(answer, depth)
+    return reprlib.repr(answer) if isinstance(answer, (str, int)) else _short_object(answer)
+
+
+def _is_function(answer: Any) -> bool:
+    return callable(answer) and isinstance(getattr(answer, "__name__", None), str)
+
+
+def _short_sequence(answer: Any, depth: int) -> str:
+    items = answer.tolist() if _is_array(answer) else answer
+    if depth > 3:
+        return "[…]"
+    texts = [_short(item, depth + 1) for item in items[:6]] + ["…"] * (len(items) > 6)
+    if isinstance(answer, tuple):
+        return "(" + ", ".join(texts) + ("," if len(answer) == 1 else "") + ")"
+    return "[" + ", ".join(texts) + "]"
+
+
+def _short_dict(answer: dict, depth: int) -> str:
+    if depth > 3:
+        return "{…}"
+    pairs = islice(answer.items(), 6)
+    texts = [f"{_short(key, depth + 1)}: {_short(value, depth + 1)}" for key, value in pairs]
+    return "{" + ", ".join(texts + ["…"] * (len(answer) > 6)) + "}"
+
+
+def _short_object(answer: Any) -> str:
+    """An object's own text, unless it is the one with an address that says nothing."""
+    text = reprlib.repr(answer)
+    return _kind(answer) if " at 0x" in text or text.startswith("<") else text
