@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set, ValuesView
+from collections.abc import Iterator, Mapping, Sequence, Set, ValuesView
 from dataclasses import dataclass, replace
 from itertools import islice
 from numbers import Number
 from typing import Any
 
-SHOWN = 8  # an answer with more numbers than this is not shown whole
-WIDTH = 80  # characters of an answer that is shown
+from nnhelpers.course.nudges import nudge_for, right_but_for_the_shape
+from nnhelpers.course.wording import SHOWN, WIDTH, cut, is_array, kind, plain, short, unlike_kinds
+
 DEEPEST = 16  # a list that is nested deeper is no table of numbers
 SPARE = 1000  # how much further than expected an iterator is read, which may have no end
 
@@ -59,24 +60,6 @@ def difference(
         return _unreadable(got, expected, error)
 
 
-def short(answer: Any) -> str:
-    """A few words for any answer: floats to six digits, long lists cut, a large table as its shape.
-
-    >>> short([1 / 3, (2, "a")])
-    "[0.333333, (2, 'a')]"
-    """
-    try:
-        return cut(_short(answer, 0), WIDTH)
-    except Exception as error:
-        return f"an object of the class {type(answer).__name__} (shown it raises {type(error).__name__})"
-
-
-def cut(text: str, width: int) -> str:
-    """`text` in one line of at most `width` characters."""
-    text = " ".join(text.split())
-    return text if len(text) <= width else text[: width - 1] + "…"
-
-
 def read(answer: Any, expected: Any) -> Any:
     """The answer; an iterator (a generator, `map`, `zip`) is read into a list, a little past what is expected."""
     if not isinstance(answer, Iterator):
@@ -89,7 +72,7 @@ def read(answer: Any, expected: Any) -> Any:
 
 
 def _difference(got: Any, expected: Any, tolerance: float, parts: Sequence[str] = ()) -> Difference | None:
-    got, expected = _plain(read(got, expected)), _plain(expected)
+    got, expected = plain(read(got, expected)), plain(expected)
     if got is ... and expected is not ...:
         return Difference(what="it is still `...`")
     if isinstance(expected, Mapping):
@@ -103,23 +86,9 @@ def _difference(got: Any, expected: Any, tolerance: float, parts: Sequence[str] 
     return None if _equal(got, expected) else _other_difference(got, expected)
 
 
-def _plain(answer: Any) -> Any:
-    """An array without axes as its number, a `Value` as its number, all else as it is."""
-    if isinstance(answer, type):
-        return answer
-    if getattr(answer, "shape", None) == () and hasattr(answer, "tolist"):
-        return answer.tolist()
-    number = getattr(answer, "data", None)
-    return number if type(number) is float else answer
-
-
-def _is_array(answer: Any) -> bool:
-    return hasattr(answer, "tolist") and hasattr(answer, "shape") and not isinstance(answer, type)
-
-
 def _is_sequence(answer: Any) -> bool:
     """Whether it has parts in an order: a list, tuple, array with axes, range, deque, view of a dict."""
-    if _is_array(answer):
+    if is_array(answer):
         return len(answer.shape) > 0
     if isinstance(answer, (str, bytes, bytearray, type, Mapping)):
         return False
@@ -136,11 +105,11 @@ def _equal(got: Any, expected: Any) -> bool:
 
 
 def _other_difference(got: Any, expected: Any) -> Difference:
-    return _shown(got, expected, what=_unlike_kinds(got, expected))
+    return _shown(got, expected, what=unlike_kinds(got, expected))
 
 
 def _unreadable(got: Any, expected: Any, error: Exception) -> Difference:
-    what = f"{_kind(got)} that cannot be compared ({type(error).__name__})"
+    what = f"{kind(got)} that cannot be compared ({type(error).__name__})"
     return Difference(what=what, got=short(got), expected=short(expected))
 
 
@@ -152,59 +121,15 @@ def _shown(got: Any, expected: Any, where: str = "", what: str = "", nudge: str 
     return Difference(where, what, nudge, *texts)
 
 
-# Kinds, in words
-
-
-def _unlike_kinds(got: Any, expected: Any) -> str:
-    """ "a string, expected a number", or nothing if both are of one kind."""
-    kinds = _kind(got), _kind(expected)
-    return f"{kinds[0]}, expected {kinds[1]}" if kinds[0] != kinds[1] else ""
-
-
-def _kind(answer: Any) -> str:
-    answer = _plain_or_itself(answer)
-    words: list[tuple[type | tuple[type, ...], str]] = [
-        (type(None), "nothing (None)"),
-        (bool, "a truth value (True or False)"),
-        (Number, "a number"),
-        (str, "a string"),
-        ((bytes, bytearray), "bytes"),
-        (Mapping, "a dict"),
-        (Set, "a set"),
-        (type, "a class"),
-    ]
-    for kinds, word in words:
-        if isinstance(answer, kinds):
-            return word
-    if isinstance(answer, tuple):
-        return f"a tuple of {len(answer)}"
-    if isinstance(answer, list):
-        return f"a list of {len(answer)}"
-    if _is_array(answer):
-        return f"{_article(type(answer).__name__)} of shape {tuple(answer.shape)}"
-    return "a function" if callable(answer) else f"an object of the class {type(answer).__name__}"
-
-
-def _article(noun: str) -> str:
-    return ("an " if noun[:1].lower() in "aeiou" else "a ") + noun
-
-
-def _plain_or_itself(answer: Any) -> Any:
-    try:
-        return _plain(answer)
-    except Exception:
-        return answer
-
-
 # Numbers
 
 
 def _between_numbers(got: Any, expected: Any, tolerance: float) -> Difference | None:
     if not isinstance(got, Number) or isinstance(got, bool) != isinstance(expected, bool):
-        return _shown(got, expected, what=_unlike_kinds(got, expected))
+        return _shown(got, expected, what=unlike_kinds(got, expected))
     if _close(got, expected, tolerance):
         return None
-    return _shown(got, expected, nudge=_nudge([got], [expected], (), tolerance))
+    return _shown(got, expected, nudge=nudge_for([got], [expected], ()))
 
 
 def _close(got: Any, expected: Any, tolerance: float) -> bool:
@@ -226,19 +151,19 @@ def _finite(number: Any) -> bool:
 # Sequences: tables of numbers, and parts
 
 
-class _NotATable(Exception):
+class _NotATableError(Exception):
     """Rows of different lengths, or something among them that is no number."""
 
 
 def _between_sequences(got: Any, expected: Any, tolerance: float, parts: Sequence[str]) -> Difference | None:
     if not _is_sequence(got):
-        return _shown(got, expected, what=f"{_kind(got)}, expected {_kind_of_sequence(expected)}")
+        return _shown(got, expected, what=f"{kind(got)}, expected {_kind_of_sequence(expected)}")
     if _has_parts(expected):
         return _between_parts(got, expected, tolerance, parts)
     try:
         shape = _shape(expected)
         numbers = _numbers(expected, shape)
-    except _NotATable:
+    except _NotATableError:
         return _between_parts(got, expected, tolerance, parts)
     return _between_tables(_settled(got, shape), expected, shape, numbers, tolerance)
 
@@ -247,13 +172,13 @@ def _has_parts(expected: Any) -> bool:
     """Whether it is judged part by part: a tuple, or a list that holds arrays."""
     if isinstance(expected, tuple):
         return True
-    return isinstance(expected, list) and any(_is_array(part) and part.shape for part in expected)
+    return isinstance(expected, list) and any(is_array(part) and part.shape for part in expected)
 
 
 def _kind_of_sequence(expected: Any) -> str:
     if isinstance(expected, tuple):
         return f"{len(expected)} parts"
-    if _is_array(expected):
+    if is_array(expected):
         return f"the shape {tuple(expected.shape)}"
     return f"a list of {len(expected)}"
 
@@ -264,17 +189,17 @@ def _between_tables(
     """Two tables of numbers; `shape` and `wanted`, in a flat list, are those of the expected one."""
     try:
         got_shape = _shape(got)
-        if not _same_shape(got_shape, shape, exact=_is_array(got) and _is_array(expected)):
-            return _unlike_shapes(got, got_shape, shape, wanted, tolerance, expected)
+        if not _same_shape(got_shape, shape, exact=is_array(got) and is_array(expected)):
+            return _unlike_shapes(got, got_shape, shape, wanted, expected)
         numbers = _numbers(got, shape)
-    except _NotATable:
+    except _NotATableError:
         return _shown(got, expected, what="its rows have different lengths, or not all in it are numbers")
     if _all_truths(numbers) != _all_truths(wanted):
         return _shown(got, expected, what=_unlike_types(got, expected, wanted))
     wrong = [i for i, pair in enumerate(zip(numbers, wanted, strict=True)) if not _close(*pair, tolerance)]
     if not wrong:
         return None
-    nudge = _nudge(numbers, wanted, shape, tolerance)
+    nudge = nudge_for(numbers, wanted, shape)
     what = _places(wrong, numbers, wanted, shape)
     if len(wanted) <= SHOWN:
         return _shown(got, expected, what=what, nudge=nudge)
@@ -286,36 +211,36 @@ def _shape(table: Any) -> tuple[int, ...]:
     """The shape of nested sequences, read along the first elements; () for a number."""
     shape: tuple[int, ...] = ()
     for _ in range(DEEPEST):
-        table = _plain(table)
+        table = plain(table)
         if isinstance(table, Number):
             return shape
-        if _is_array(table):
+        if is_array(table):
             return shape + tuple(table.shape)
         if not _is_sequence(table):
-            raise _NotATable
+            raise _NotATableError
         shape += (len(table),)
         if not len(table):
             return shape
         table = next(iter(table))
-    raise _NotATable
+    raise _NotATableError
 
 
 def _numbers(table: Any, shape: tuple[int, ...]) -> list[Any]:
     """All numbers of a table in a flat list; it must have this shape throughout."""
-    table = _plain(table)
+    table = plain(table)
     if not shape:
         if not isinstance(table, Number):
-            raise _NotATable
+            raise _NotATableError
         return [table]
     if not _is_sequence(table) or len(table) != shape[0]:
-        raise _NotATable
-    rows = table.tolist() if _is_array(table) else islice(table, shape[0])
+        raise _NotATableError
+    rows = table.tolist() if is_array(table) else islice(table, shape[0])
     return [number for row in rows for number in _numbers(row, shape[1:])]
 
 
 def _settled(table: Any, shape: tuple[int, ...]) -> Any:
     """The table with the iterators among its rows read, as far as `shape` reaches."""
-    if not shape or _is_array(table) or not isinstance(table, (list, tuple)):
+    if not shape or is_array(table) or not isinstance(table, (list, tuple)):
         return table
     rows = [
         _settled(read(row, range(shape[1])) if shape[1:] else row, shape[1:]) for row in table[: shape[0]]
@@ -337,15 +262,20 @@ def _unlike_shapes(
     got_shape: tuple[int, ...],
     shape: tuple[int, ...],
     wanted: list[Any],
-    tolerance: float,
     expected: Any,
 ) -> Difference:
-    flat = len(got_shape) == len(shape) == 1
-    what = f"length {got_shape[0]}, expected {shape[0]}" if flat else f"shape {got_shape}, expected {shape}"
     nudge = ""
     if math.prod(got_shape) == len(wanted):
-        nudge = _right_but_for_the_shape(_numbers(got, got_shape), wanted, got_shape, shape, tolerance)
-    return _shown(got, expected, what=what, nudge=nudge)
+        nudge = right_but_for_the_shape(_numbers(got, got_shape), wanted, got_shape, shape)
+    return _shown(got, expected, what=_shapes_in_words(got_shape, shape), nudge=nudge)
+
+
+def _shapes_in_words(got: tuple[int, ...], expected: tuple[int, ...]) -> str:
+    if not len(got) == len(expected) == 1:
+        return f"shape {got}, expected {expected}"
+    # an iterator without end was not read to its end
+    length = f"over {SPARE}" if got[0] >= expected[0] + SPARE else got[0]
+    return f"length {length}, expected {expected[0]}"
 
 
 def _all_truths(numbers: list[Any]) -> bool:
@@ -425,7 +355,7 @@ def _inside(found: Difference | None, labels: list[str], whole: tuple[Any, Any] 
 
 def _between_mappings(got: Any, expected: Mapping, tolerance: float) -> Difference | None:
     if not isinstance(got, Mapping):
-        return _shown(got, expected, what=f"{_kind(got)}, expected a dict")
+        return _shown(got, expected, what=f"{kind(got)}, expected a dict")
     missing = [key for key in expected if key not in got]
     if missing:
         return _shown(got, expected, what=f"the key {short(missing[0])} is missing")
@@ -440,153 +370,24 @@ def _between_mappings(got: Any, expected: Mapping, tolerance: float) -> Differen
 def _between_texts(got: str, expected: str) -> Difference | None:
     if str.__eq__(got, expected):
         return None
-    return _shown(str(got), str(expected), nudge=_nudge_for_texts(str(got), str(expected)))
+    start = _first_difference(got, expected)
+    nudge = _nudge_for_texts(str(got), str(expected), start)
+    if start < 30:
+        return _shown(str(got), str(expected), nudge=nudge)
+    return _shown("…" + got[start - 10 :], "…" + expected[start - 10 :], nudge=nudge)
 
 
-def _nudge_for_texts(got: str, expected: str) -> str:
+def _first_difference(got: str, expected: str) -> int:
+    """The place of the first character that differs: where the shorter one ends, if it is the beginning."""
+    pairs = enumerate(zip(got, expected, strict=False))
+    return next((i for i, (mine, wanted) in pairs if mine != wanted), min(len(got), len(expected)))
+
+
+def _nudge_for_texts(got: str, expected: str, start: int) -> str:
     if got.lower() == expected.lower():
         return "only capital and small letters differ"
     if got.split() == expected.split():
         return "only the spaces differ"
-    same = next((i for i, (a, b) in enumerate(zip(got, expected, strict=False)) if a != b), None)
-    if same is None:
+    if start == min(len(got), len(expected)):
         return f"length {len(got)}, expected {len(expected)}"
-    return f"they differ from character [{same}] on" if same > 0 else ""
-
-
-# Nudges: what is right about wrong numbers
-
-
-def _nudge(got: list[Any], expected: list[Any], shape: tuple[int, ...], tolerance: float) -> str:
-    """How all numbers can be made right at once, if there is such a way."""
-    if not all(_is_plain_number(number) for number in got + expected):
-        return ""
-    agree = _agreement(got, expected, tolerance)
-    factor = _factor(got, expected, agree)
-    if factor is not None:
-        return _words_for_factor(factor, single=len(expected) == 1)
-    if len(expected) == 1:
-        return ""
-    if agree([abs(number) for number in got], [abs(number) for number in expected]):
-        return "right but for the signs of some numbers"
-    summand = got[0] - expected[0]
-    if agree(got, [number + summand for number in expected]):
-        return f"every number is {abs(summand):.6g} too {'large' if summand > 0 else 'small'}"
-    return _rearranged(got, expected, shape, agree)
-
-
-def _is_plain_number(number: Any) -> bool:
-    return not isinstance(number, (bool, complex)) and abs(number) < 1e300
-
-
-def _agreement(
-    got: list[Any], expected: list[Any], tolerance: float
-) -> Callable[[list[Any], list[Any]], bool]:
-    """A test whether two lists agree, strict also for small numbers: relative to the largest that occurs."""
-    slack = min(max(tolerance, 1e-12), 1e-4) * max(abs(number) for number in got + expected)
-    return lambda a, b: all(abs(x - y) <= slack for x, y in zip(a, b, strict=True))
-
-
-def _factor(
-    got: list[Any], expected: list[Any], agree: Callable[[list[Any], list[Any]], bool]
-) -> float | None:
-    """The constant by which every expected number was multiplied; for a single number only -1, 2 and 1/2 count."""
-    largest = max(range(len(expected)), key=lambda i: abs(expected[i]))
-    if not expected[largest] or not got[largest]:
-        return None
-    quotient = got[largest] / expected[largest]
-    candidates = [-1.0, 2.0, 0.5]
-    if sum(number != 0 for number in expected) > 1:
-        candidates.append(quotient)
-    return next((f for f in candidates if agree(got, [f * number for number in expected])), None)
-
-
-def _words_for_factor(factor: float, single: bool) -> str:
-    if factor == -1:
-        return "the sign is reversed" if single else "the sign of every number is reversed"
-    subject = "it" if single else "every number"
-    return f"{subject} is {factor:.6g} times the expected one"
-
-
-def _rearranged(
-    got: list[Any],
-    expected: list[Any],
-    shape: tuple[int, ...],
-    agree: Callable[[list[Any], list[Any]], bool],
-) -> str:
-    """Whether the right numbers stand in other places."""
-    if len(shape) == 1 and agree(got[::-1], expected):
-        return "the right numbers in the reverse order"
-    if len(shape) >= 2 and shape[-1] == shape[-2] and agree(_transposed(got, shape), expected):
-        return "right after transposing"
-    return ""
-
-
-def _right_but_for_the_shape(
-    got: list[Any],
-    expected: list[Any],
-    got_shape: tuple[int, ...],
-    shape: tuple[int, ...],
-    tolerance: float,
-) -> str:
-    """The nudge for two tables with as many numbers, but other shapes."""
-    if not all(_is_plain_number(number) for number in got + expected) or not any(expected):
-        return ""
-    agree = _agreement(got, expected, tolerance)
-    swapped = shape[:-2] + shape[:-3:-1]
-    if len(shape) >= 2 and got_shape == swapped and agree(_transposed(got, got_shape), expected):
-        return "right after transposing"
-    return "the numbers are right, only the shape is not" if agree(got, expected) else ""
-
-
-def _transposed(numbers: list[Any], shape: tuple[int, ...]) -> list[Any]:
-    """A flat table with its last two axes exchanged, again flat."""
-    n_rows, n_columns = shape[-2:]
-    tables = [numbers[i : i + n_rows * n_columns] for i in range(0, len(numbers), n_rows * n_columns)]
-    return [number for table in tables for column in range(n_columns) for number in table[column::n_columns]]
-
-
-# Short texts
-
-
-def _short(answer: Any, depth: int) -> str:
-    if isinstance(answer, type) or _is_function(answer):
-        return answer.__name__
-    answer = _plain(answer)
-    if isinstance(answer, float):
-        return f"{answer:.6g}"
-    if _is_array(answer) and math.prod(answer.shape) > SHOWN:
-        return _kind(answer)
-    if isinstance(answer, (list, tuple)) or _is_array(answer):
-        return _short_sequence(answer, depth)
-    if isinstance(answer, dict):
-        return _short_dict(answer, depth)
-    return reprlib.repr(answer) if isinstance(answer, (str, int)) else _short_object(answer)
-
-
-def _is_function(answer: Any) -> bool:
-    return callable(answer) and isinstance(getattr(answer, "__name__", None), str)
-
-
-def _short_sequence(answer: Any, depth: int) -> str:
-    items = answer.tolist() if _is_array(answer) else answer
-    if depth > 3:
-        return "[…]"
-    texts = [_short(item, depth + 1) for item in items[:6]] + ["…"] * (len(items) > 6)
-    if isinstance(answer, tuple):
-        return "(" + ", ".join(texts) + ("," if len(answer) == 1 else "") + ")"
-    return "[" + ", ".join(texts) + "]"
-
-
-def _short_dict(answer: dict, depth: int) -> str:
-    if depth > 3:
-        return "{…}"
-    pairs = islice(answer.items(), 6)
-    texts = [f"{_short(key, depth + 1)}: {_short(value, depth + 1)}" for key, value in pairs]
-    return "{" + ", ".join(texts + ["…"] * (len(answer) > 6)) + "}"
-
-
-def _short_object(answer: Any) -> str:
-    """An object's own text, unless it is the one with an address that says nothing."""
-    text = reprlib.repr(answer)
-    return _kind(answer) if " at 0x" in text or text.startswith("<") else text
+    return f"they differ from character [{start}] on" if start > 0 else ""
