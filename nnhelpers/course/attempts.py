@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nnhelpers.course.differences import DEEPEST, Difference, difference, read
-from nnhelpers.course.wording import cut, short
+from nnhelpers.course.wording import attribute, cut, short
 
 MESSAGE = 100  # characters of an error's message
 
@@ -128,7 +128,7 @@ def _copy_if_possible(argument: Any) -> Any:
         return copy.deepcopy(argument)
     except Exception:
         # a tensor that is a result of other tensors cannot be copied deeply
-        clone = getattr(argument, "clone", None)
+        clone = attribute(argument, "clone")
         return clone() if callable(clone) else argument
 
 
@@ -153,7 +153,7 @@ def _data(argument: Any, depth: int) -> Any:
         return [_data(item, depth + 1) for item in argument]
     if isinstance(argument, (set, frozenset)):
         return sorted(repr(item) for item in argument)
-    number = getattr(argument, "data", None)
+    number = attribute(argument, "data")
     return number if isinstance(number, float) else None
 
 
@@ -205,7 +205,7 @@ def _loads_none(step: dis.Instruction | None) -> bool:
 
 def _code(answer: Callable) -> Any:
     """The byte code of a function or method written in Python, else None."""
-    code = getattr(answer, "__code__", None)
+    code = attribute(answer, "__code__")
     return code if inspect.iscode(code) else None
 
 

@@ -182,9 +182,10 @@ def _nothing_in_all_cases(name: str, answer: Callable, trials: Sequence[Trial], 
 
 
 def _refusal(verdict: Any, answer: Any, expected: str) -> Difference | None:
-    if isinstance(verdict, str):
-        return Difference(what=f"{verdict}; expected {expected}")
-    return None if verdict else Difference(what=f"expected {expected}", got=short(answer))
+    if verdict and not isinstance(verdict, str):
+        return None
+    what = f"{verdict}; expected {expected}" if verdict else f"expected {expected}"
+    return Difference(what=what, got="" if callable(answer) else short(answer))
 
 
 def _all_hints(hint: str, hints: Sequence[str]) -> Sequence[str]:

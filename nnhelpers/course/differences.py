@@ -298,7 +298,8 @@ def _places(wrong: list[int], numbers: list[Any], wanted: list[Any], shape: tupl
         first = next(i for i in wrong if not _finite(numbers[i]))
         return f"{n_broken} of {len(wanted)} numbers {_are(n_broken)} nan or inf, the first at {_index(first, shape)}"
     if len(wrong) == len(wanted):
-        return f"all {len(wanted)} numbers are wrong" if len(wanted) > 1 else "the one number is wrong"
+        few = {1: "the one number is wrong", 2: "both numbers are wrong"}
+        return few.get(len(wanted), f"all {len(wanted)} numbers are wrong")
     first_place = f"the first at {_index(wrong[0], shape)}" if len(wrong) > 1 else _index(wrong[0], shape)
     return f"{len(wrong)} of {len(wanted)} numbers {_are(len(wrong))} wrong, {first_place}"
 

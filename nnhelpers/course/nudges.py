@@ -20,9 +20,10 @@ def nudge_for(got: Numbers, expected: Numbers, shape: Shape) -> str:
     if not _can_be_counted_with(got, expected):
         return ""
     if len(expected) == 1:
-        return _factor_in_words(got, expected)
+        return _nearness_in_words(got, expected) or _factor_in_words(got, expected)
     return (
-        _factor_in_words(got, expected)
+        _nearness_in_words(got, expected)
+        or _factor_in_words(got, expected)
         or _signs_in_words(got, expected)
         or _summand_in_words(got, expected)
         or _order_in_words(got, expected, shape)
@@ -43,12 +44,19 @@ def _can_be_counted_with(got: Numbers, expected: Numbers) -> bool:
     return all(not isinstance(x, (bool, complex)) and abs(x) < 1e300 for x in got + expected)
 
 
-def _agree(got: Numbers, expected: Numbers) -> bool:
-    """Whether all numbers agree but for rounding, the small ones as well as the large."""
+def _agree(got: Numbers, expected: Numbers, rounding: float = 1e-5) -> bool:
+    """Whether all numbers agree but for rounding, the small ones as well as the large; integers exactly."""
     whole = all(isinstance(x, int) for x in got)
-    relative, absolute = (1e-12, 0.0) if whole else (1e-5, 1e-8)
+    relative, absolute = (1e-12, 0.0) if whole else (rounding, 1e-8)
     floor = absolute * max((abs(x) for x in expected), default=0.0)
     return all(abs(x - y) <= relative * abs(y) + floor for x, y in zip(got, expected, strict=True))
+
+
+def _nearness_in_words(got: Numbers, expected: Numbers) -> str:
+    if not _agree(got, expected, rounding=1e-4):
+        return ""
+    largest = max(abs(x - y) for x, y in zip(got, expected, strict=True))
+    return f"nearly right, off by {largest:.1g} at most"
 
 
 def _factor_in_words(got: Numbers, expected: Numbers) -> str:

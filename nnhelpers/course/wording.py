@@ -35,15 +35,24 @@ def plain(answer: Any) -> Any:
     """An array without axes as its number, a `Value` as its number, all else as it is."""
     if isinstance(answer, type):
         return answer
-    if getattr(answer, "shape", None) == () and hasattr(answer, "tolist"):
+    if is_array(answer) and answer.shape == ():
         return answer.tolist()
-    number = getattr(answer, "data", None)
+    number = attribute(answer, "data")
     return number if isinstance(number, float) else answer
 
 
 def is_array(answer: Any) -> bool:
     """Whether it is a tensor or an array of numpy."""
-    return hasattr(answer, "tolist") and hasattr(answer, "shape") and not isinstance(answer, type)
+    has_both = None not in (attribute(answer, "tolist"), attribute(answer, "shape"))
+    return has_both and not isinstance(answer, type)
+
+
+def attribute(answer: Any, name: str) -> Any:
+    """An attribute of any object, None if there is none or reading it fails."""
+    try:
+        return getattr(answer, name, None)
+    except Exception:
+        return None
 
 
 # Kinds, in words
