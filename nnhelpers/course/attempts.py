@@ -242,13 +242,14 @@ def _type_and_message(error: BaseException) -> str:
 
 
 def _place(error: BaseException) -> str:
-    """The line in which an error arose: the innermost of the learner's, or else of the check's own cell."""
+    """The line in which an error arose: in the first cell outside the check's, or else in the check's own."""
     steps = [step for step in traceback.extract_tb(error.__traceback__) if not _in_a_library(step.filename)]
     mine = [step for step in steps if step.filename != _file_of_the_check()]
     if not steps or (not mine and (steps[-1].line or "").startswith("raise ")):
         # a check that raises on purpose has said why
         return ""
-    step, cell = (mine[-1], "") if mine else (steps[-1], " of this cell")
+    in_the_cell = [step for step in mine if step.filename == mine[0].filename]
+    step, cell = (in_the_cell[-1], "") if mine else (steps[-1], " of this cell")
     line = cut(step.line or "", 60)
     return f" (line {step.lineno}{cell}: {line})" if line else f" (line {step.lineno}{cell})"
 

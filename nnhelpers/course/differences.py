@@ -190,7 +190,7 @@ def _between_tables(
     try:
         got_shape = _shape(got)
         if not _same_shape(got_shape, shape, exact=is_array(got) and is_array(expected)):
-            return _unlike_shapes(got, got_shape, shape, wanted, expected)
+            return _unlike_shapes(got, got_shape, shape, wanted, expected, tolerance)
         numbers = _numbers(got, shape)
     except _NotATableError:
         return _shown(got, expected, what="its rows have different lengths, or not all in it are numbers")
@@ -263,19 +263,28 @@ def _unlike_shapes(
     shape: tuple[int, ...],
     wanted: list[Any],
     expected: Any,
+    tolerance: float,
 ) -> Difference:
+    if len(got_shape) == len(shape) == 1:
+        return _unlike_lengths(got, expected, tolerance)
     nudge = ""
     if math.prod(got_shape) == len(wanted):
         nudge = right_but_for_the_shape(_numbers(got, got_shape), wanted, got_shape, shape)
-    return _shown(got, expected, what=_shapes_in_words(got_shape, shape), nudge=nudge)
+    return _shown(got, expected, what=f"shape {got_shape}, expected {shape}", nudge=nudge)
 
 
-def _shapes_in_words(got: tuple[int, ...], expected: tuple[int, ...]) -> str:
-    if not len(got) == len(expected) == 1:
-        return f"shape {got}, expected {expected}"
+def _unlike_lengths(got: Any, expected: Any, tolerance: float) -> Difference:
+    """Two lists of other lengths, shown from where they begin to differ."""
     # an iterator without end was not read to its end
-    length = f"over {SPARE}" if got[0] >= expected[0] + SPARE else got[0]
-    return f"length {length}, expected {expected[0]}"
+    length = f"over {SPARE}" if len(got) >= len(expected) + SPARE else len(got)
+    what = f"length {length}, expected {len(expected)}"
+    pairs = enumerate(zip(got, expected, strict=False))
+    shorter = min(len(got), len(expected))
+    start = next((i for i, pair in pairs if difference(*pair, tolerance) is not None), shorter)
+    if start < SHOWN // 2:
+        return _shown(got, expected, what=what)
+    rest = [list(islice(items, start, start + SHOWN)) for items in (got, expected)]
+    return _shown(*rest, what=f"{what}; they differ from [{start}] on, shown from there")
 
 
 def _all_truths(numbers: list[Any]) -> bool:
@@ -319,9 +328,10 @@ def _index(flat: int, shape: tuple[int, ...]) -> str:
 
 def _between_parts(got: Any, expected: Any, tolerance: float, names: Sequence[str]) -> Difference | None:
     n = len(expected)
+    if len(got) != n and _has_parts(expected):
+        return _shown(got, expected, what=f"{len(got)} part{'s' * (len(got) != 1)}, expected {n}")
     if len(got) != n:
-        noun = "parts" if _has_parts(expected) else "elements"
-        return _shown(got, expected, what=f"{len(got)} {noun}, expected {n}")
+        return _unlike_lengths(got, expected, tolerance)
     pairs = zip(islice(got, n), expected, strict=True)
     each = [difference(mine, wanted, tolerance) for mine, wanted in pairs]
     wrong = [i for i, found in enumerate(each) if found is not None]
