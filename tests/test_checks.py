@@ -244,6 +244,14 @@ class Moments(NamedTuple):
             "part 2 of 2 is wrong: 1 of 4 numbers is wrong, [1, 0]",
         ),
         ([1, 2], [1, 2, 3], "length 2, expected 3"),
+        ((1,), (1, 2), "1 part, expected 2"),
+        (["a"], ["b", "c"], "length 1, expected 2"),
+        (
+            list("abcdefxhi"),
+            list("abcdefgh"),
+            "length 9, expected 8; they differ from [6] on, shown from there",
+        ),
+        ([0] * 9, [0] * 7, "length 9, expected 7; they differ from [7] on, shown from there"),
         ([[1, 2], [3]], [[1, 2], [3, 4]], "its rows have different lengths, or not all in it are numbers"),
         (np.zeros((3, 2)), torch.ones(2, 4), "shape (3, 2), expected (2, 4)"),
         (3.0, torch.ones(2, 4), "a number, expected the shape (2, 4)"),
@@ -563,6 +571,10 @@ def test_the_line_is_the_learners_not_that_of_the_library_or_the_check(capsys):
     checks.function("apply", space["apply"], [((lambda y: math.sqrt(-y),), 1.0)])
     assert "ValueError: math domain error (line 3)" in said(capsys)
     checks.function("apply", space["apply"], [((torch.linalg.inv,), 1.0)])
+    assert "(line 3)" in said(capsys)
+    helper: dict = {}
+    exec(compile("def invert(y):\n    y / 0\n", "<a cell of the lecture>", "exec"), helper)
+    checks.function("apply", space["apply"], [((helper["invert"],), 1.0)])
     assert "(line 3)" in said(capsys)
 
 
