@@ -236,12 +236,12 @@ class Moments(NamedTuple):
         ({"db": 1}, {"db": 1, "dw": 3}, "the key 'dw' is missing"),
         ({"db": 1, "dx": 3}, {"db": 1}, "the key 'dx' is not expected"),
         ([["a"], ["b", "x"]], [["a"], ["b", "c"]], "element [1], element [1] is wrong"),
-        ([1, 2, 7, 4], [1, 2, 3, 4], "1 of 4 numbers is wrong, [2]"),
+        ([1, 2, 7, 4], [1, 2, 3, 4], "1 of 4 numbers is wrong, at [2]"),
         ([[1, 2], [7, 9]], [[1, 2], [3, 4]], "2 of 4 numbers are wrong, the first at [1, 0]"),
         (
             (1, [[1, 2], [7, 4]]),
             (1, [[1, 2], [3, 4]]),
-            "part 2 of 2 is wrong: 1 of 4 numbers is wrong, [1, 0]",
+            "part 2 of 2 is wrong: 1 of 4 numbers is wrong, at [1, 0]",
         ),
         ([1, 2], [1, 2, 3], "length 2, expected 3"),
         ((1,), (1, 2), "1 part, expected 2"),
@@ -294,7 +294,7 @@ def test_any_number_that_is_off_is_found_and_its_place_named(table, data):
     found = difference(torch.tensor(wrong), table.tolist())
     assert found is not None
     if table.size > 1:
-        assert found.what == f"1 of {table.size} numbers is wrong, {list(map(int, place))}"
+        assert found.what == f"1 of {table.size} numbers is wrong, at {list(map(int, place))}"
 
 
 @given(st.lists(TABLES, min_size=1, max_size=4), st.data())
@@ -748,7 +748,8 @@ def test_a_large_answer_is_shown_by_its_first_wrong_number(capsys):
     large[3, 4] = 0.25
     checks.function("f", lambda: large, [((), torch.zeros(20, 30))], "the hint")
     assert (
-        said(capsys) == "✗ f: for (): 1 of 600 numbers is wrong, [3, 4] · hint: the hint · got 0.25 at [3, 4]"
+        said(capsys)
+        == "✗ f: for (): 1 of 600 numbers is wrong, at [3, 4] · hint: the hint · got 0.25 at [3, 4]"
     )
 
 

@@ -67,7 +67,7 @@ def function(
     >>> function("square", lambda x: 2 * x, [((2.0,), 4.0), ((-3.0,), 9.0)])
     ✗ square: wrong for (-3.0) · got -6, expected 9
     """
-    if is_blank(answer):
+    if answer is None or is_blank(answer):
         return _not_attempted(name)
     with listening() as listener:
         trials = list(until_wrong(answer, cases, tolerance, parts, listener))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import reprlib
-from collections.abc import Iterator, Mapping, Sequence, Set, ValuesView
+from collections.abc import ItemsView, Iterator, KeysView, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from itertools import islice
 from numbers import Number
@@ -92,8 +92,7 @@ def _is_sequence(answer: Any) -> bool:
         return len(answer.shape) > 0
     if isinstance(answer, (str, bytes, bytearray, type, Mapping)):
         return False
-    views = type({}.keys()), type({}.items()), ValuesView
-    ordered = not isinstance(answer, Set) or isinstance(answer, views)
+    ordered = not isinstance(answer, Set) or isinstance(answer, (KeysView, ItemsView))
     return ordered and hasattr(answer, "__len__") and hasattr(answer, "__iter__")
 
 
@@ -283,8 +282,8 @@ def _unlike_lengths(got: Any, expected: Any, tolerance: float) -> Difference:
     start = next((i for i, pair in pairs if difference(*pair, tolerance) is not None), shorter)
     if start < SHOWN // 2:
         return _shown(got, expected, what=what)
-    rest = [list(islice(items, start, start + SHOWN)) for items in (got, expected)]
-    return _shown(*rest, what=f"{what}; they differ from [{start}] on, shown from there")
+    mine, wanted = (list(islice(items, start, start + SHOWN)) for items in (got, expected))
+    return _shown(mine, wanted, what=f"{what}; they differ from [{start}] on, shown from there")
 
 
 def _all_truths(numbers: list[Any]) -> bool:
@@ -309,8 +308,8 @@ def _places(wrong: list[int], numbers: list[Any], wanted: list[Any], shape: tupl
     if len(wrong) == len(wanted):
         few = {1: "the one number is wrong", 2: "both numbers are wrong"}
         return few.get(len(wanted), f"all {len(wanted)} numbers are wrong")
-    first_place = f"the first at {_index(wrong[0], shape)}" if len(wrong) > 1 else _index(wrong[0], shape)
-    return f"{len(wrong)} of {len(wanted)} numbers {_are(len(wrong))} wrong, {first_place}"
+    at = "the first at" if len(wrong) > 1 else "at"
+    return f"{len(wrong)} of {len(wanted)} numbers {_are(len(wrong))} wrong, {at} {_index(wrong[0], shape)}"
 
 
 def _are(n: int) -> str:
