@@ -256,7 +256,7 @@ class Moments(NamedTuple):
         (np.zeros((3, 2)), torch.ones(2, 4), "shape (3, 2), expected (2, 4)"),
         (3.0, torch.ones(2, 4), "a number, expected the shape (2, 4)"),
         (torch.ones(2), 1.0, "a Tensor of shape (2,), expected a number"),
-        ([1.0, math.nan], [1.0, 2.0], "1 of 2 numbers is nan or inf, the first at [1]"),
+        ([1.0, math.nan], [1.0, 2.0], "1 of 2 numbers is nan or inf, at [1]"),
         (1, True, "a number, expected a truth value (True or False)"),
         (True, 1, "a truth value (True or False), expected a number"),
         (torch.ones(2), torch.ones(2).bool(), "dtype torch.float32, expected torch.bool"),

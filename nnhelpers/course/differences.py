@@ -15,7 +15,7 @@ from numbers import Number
 from typing import Any
 
 from nnhelpers.course.nudges import nudge_for, right_but_for_the_shape
-from nnhelpers.course.wording import SHOWN, WIDTH, cut, is_array, kind, plain, short, unlike_kinds
+from nnhelpers.course.wording import SHOWN, WIDTH, attribute, cut, is_array, kind, plain, short, unlike_kinds
 
 DEEPEST = 16  # a list that is nested deeper is no table of numbers
 SPARE = 1000  # how much further than expected an iterator is read, which may have no end
@@ -154,6 +154,15 @@ class _NotATableError(Exception):
     """Rows of different lengths, or something among them that is no number."""
 
 
+@dataclass(frozen=True)
+class _Table:
+    """A tensor, an array or nested lists, as given; its shape; and all its numbers in a flat list."""
+
+    given: Any
+    shape: tuple[int, ...]
+    numbers: list[Any]
+
+
 def _between_sequences(got: Any, expected: Any, tolerance: float, parts: Sequence[str]) -> Difference | None:
     if not _is_sequence(got):
         return _shown(got, expected, what=f"{kind(got)}, expected {_kind_of_sequence(expected)}")
@@ -161,10 +170,10 @@ def _between_sequences(got: Any, expected: Any, tolerance: float, parts: Sequenc
         return _between_parts(got, expected, tolerance, parts)
     try:
         shape = _shape(expected)
-        numbers = _numbers(expected, shape)
+        table = _Table(expected, shape, _numbers(expected, shape))
     except _NotATableError:
         return _between_parts(got, expected, tolerance, parts)
-    return _between_tables(_settled(got, shape), expected, shape, numbers, tolerance)
+    return _between_tables(_settled(got, shape), table, tolerance)
 
 
 def _has_parts(expected: Any) -> bool:
@@ -182,28 +191,31 @@ def _kind_of_sequence(expected: Any) -> str:
     return f"a list of {len(expected)}"
 
 
-def _between_tables(
-    got: Any, expected: Any, shape: tuple[int, ...], wanted: list[Any], tolerance: float
-) -> Difference | None:
-    """Two tables of numbers; `shape` and `wanted`, in a flat list, are those of the expected one."""
+def _between_tables(given: Any, expected: _Table, tolerance: float) -> Difference | None:
     try:
-        got_shape = _shape(got)
-        if not _same_shape(got_shape, shape, exact=is_array(got) and is_array(expected)):
-            return _unlike_shapes(got, got_shape, shape, wanted, expected, tolerance)
-        numbers = _numbers(got, shape)
+        shape = _shape(given)
+        if not _same_shape(shape, expected.shape, exact=is_array(given) and is_array(expected.given)):
+            return _unlike_shapes(given, shape, expected, tolerance)
+        got = _Table(given, expected.shape, _numbers(given, expected.shape))
     except _NotATableError:
-        return _shown(got, expected, what="its rows have different lengths, or not all in it are numbers")
-    if _all_truths(numbers) != _all_truths(wanted):
-        return _shown(got, expected, what=_unlike_types(got, expected, wanted))
-    wrong = [i for i, pair in enumerate(zip(numbers, wanted, strict=True)) if not _close(*pair, tolerance)]
-    if not wrong:
-        return None
-    nudge = nudge_for(numbers, wanted, shape)
-    what = _places(wrong, numbers, wanted, shape)
-    if len(wanted) <= SHOWN:
-        return _shown(got, expected, what=what, nudge=nudge)
-    there = _shown(numbers[wrong[0]], wanted[wrong[0]])
-    return replace(there, what=what, nudge=nudge, got=f"{there.got} at {_index(wrong[0], shape)}")
+        what = "its rows have different lengths, or not all in it are numbers"
+        return _shown(given, expected.given, what=what)
+    if _all_truths(got) != _all_truths(expected):
+        return _shown(given, expected.given, what=_unlike_types(got, expected))
+    pairs = enumerate(zip(got.numbers, expected.numbers, strict=True))
+    wrong = [i for i, pair in pairs if not _close(*pair, tolerance)]
+    return _wrong_numbers(got, expected, wrong) if wrong else None
+
+
+def _wrong_numbers(got: _Table, expected: _Table, wrong: list[int]) -> Difference:
+    """Tables of one shape with wrong numbers at the places `wrong`; of a large one, the first of them is shown."""
+    nudge = nudge_for(got.numbers, expected.numbers, got.shape)
+    what = _places(got, expected, wrong)
+    if len(got.numbers) <= SHOWN:
+        return _shown(got.given, expected.given, what=what, nudge=nudge)
+    first = wrong[0]
+    there = _shown(got.numbers[first], expected.numbers[first])
+    return replace(there, what=what, nudge=nudge, got=f"{there.got} at {_index(first, got.shape)}")
 
 
 def _shape(table: Any) -> tuple[int, ...]:
@@ -256,20 +268,15 @@ def _until_zero(shape: tuple[int, ...]) -> tuple[int, ...]:
     return shape[: shape.index(0) + 1] if 0 in shape else shape
 
 
-def _unlike_shapes(
-    got: Any,
-    got_shape: tuple[int, ...],
-    shape: tuple[int, ...],
-    wanted: list[Any],
-    expected: Any,
-    tolerance: float,
-) -> Difference:
-    if len(got_shape) == len(shape) == 1:
-        return _unlike_lengths(got, expected, tolerance)
+def _unlike_shapes(given: Any, shape: tuple[int, ...], expected: _Table, tolerance: float) -> Difference:
+    if len(shape) == len(expected.shape) == 1:
+        return _unlike_lengths(given, expected.given, tolerance)
     nudge = ""
-    if math.prod(got_shape) == len(wanted):
-        nudge = right_but_for_the_shape(_numbers(got, got_shape), wanted, got_shape, shape)
-    return _shown(got, expected, what=f"shape {got_shape}, expected {shape}", nudge=nudge)
+    if math.prod(shape) == len(expected.numbers):
+        numbers = _numbers(given, shape)
+        nudge = right_but_for_the_shape(numbers, expected.numbers, shape, expected.shape)
+    what = f"shape {shape}, expected {expected.shape}"
+    return _shown(given, expected.given, what=what, nudge=nudge)
 
 
 def _unlike_lengths(got: Any, expected: Any, tolerance: float) -> Difference:
@@ -286,34 +293,37 @@ def _unlike_lengths(got: Any, expected: Any, tolerance: float) -> Difference:
     return _shown(mine, wanted, what=f"{what}; they differ from [{start}] on, shown from there")
 
 
-def _all_truths(numbers: list[Any]) -> bool:
-    return bool(numbers) and all(isinstance(number, bool) for number in numbers)
+def _all_truths(table: _Table) -> bool:
+    return bool(table.numbers) and all(isinstance(number, bool) for number in table.numbers)
 
 
-def _unlike_types(got: Any, expected: Any, wanted: list[Any]) -> str:
+def _unlike_types(got: _Table, expected: _Table) -> str:
     """The difference between truth values and numbers, by the names of the types where both have one."""
-    types = getattr(got, "dtype", None), getattr(expected, "dtype", None)
+    types = attribute(got.given, "dtype"), attribute(expected.given, "dtype")
     if None not in types:
         return f"dtype {types[0]}, expected {types[1]}"
     truths, numbers = "truth values (True or False)", "numbers"
-    return f"{numbers}, expected {truths}" if _all_truths(wanted) else f"{truths}, expected {numbers}"
+    return f"{numbers}, expected {truths}" if _all_truths(expected) else f"{truths}, expected {numbers}"
 
 
-def _places(wrong: list[int], numbers: list[Any], wanted: list[Any], shape: tuple[int, ...]) -> str:
+def _places(got: _Table, expected: _Table, wrong: list[int]) -> str:
     """How many numbers are wrong, and where the first stands."""
-    n_broken = sum(not _finite(numbers[i]) and _finite(wanted[i]) for i in wrong)
-    if n_broken:
-        first = next(i for i in wrong if not _finite(numbers[i]))
-        return f"{n_broken} of {len(wanted)} numbers {_are(n_broken)} nan or inf, the first at {_index(first, shape)}"
-    if len(wrong) == len(wanted):
+    n = len(expected.numbers)
+    broken = [i for i in wrong if not _finite(got.numbers[i]) and _finite(expected.numbers[i])]
+    if broken:
+        return f"{len(broken)} of {n} numbers {_are(broken)} nan or inf, {_at(broken, got.shape)}"
+    if len(wrong) == n:
         few = {1: "the one number is wrong", 2: "both numbers are wrong"}
-        return few.get(len(wanted), f"all {len(wanted)} numbers are wrong")
-    at = "the first at" if len(wrong) > 1 else "at"
-    return f"{len(wrong)} of {len(wanted)} numbers {_are(len(wrong))} wrong, {at} {_index(wrong[0], shape)}"
+        return few.get(n, f"all {n} numbers are wrong")
+    return f"{len(wrong)} of {n} numbers {_are(wrong)} wrong, {_at(wrong, got.shape)}"
 
 
-def _are(n: int) -> str:
-    return "is" if n == 1 else "are"
+def _are(places: list[int]) -> str:
+    return "is" if len(places) == 1 else "are"
+
+
+def _at(places: list[int], shape: tuple[int, ...]) -> str:
+    return ("the first at " if len(places) > 1 else "at ") + _index(places[0], shape)
 
 
 def _index(flat: int, shape: tuple[int, ...]) -> str:

@@ -22,6 +22,8 @@ def short(answer: Any) -> str:
     try:
         return cut(_short(answer, 0), WIDTH)
     except Exception as error:
+        if is_array(answer):
+            return kind(answer)
         return f"an object of the class {type(answer).__name__} (shown it raises {type(error).__name__})"
 
 
