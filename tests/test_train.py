@@ -7,17 +7,21 @@ import json
 import math
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from nnhelpers import data
 from nnhelpers.batches import text_windows
 from nnhelpers.bpe import BPETokenizer
 from nnhelpers.evaluation import nll
 from nnhelpers.gpt import GPT
+from nnhelpers.sampling import complete
 from nnhelpers.train import Settings, checkpoint, load_run, train
 from nnhelpers.train.__main__ import main
 from nnhelpers.train.processes import Processes
@@ -290,6 +294,37 @@ def test_what_does_not_alter_the_numbers_may_change(stopped, tiny, tmp_path, cap
     same_end(whole, stopped)
 
 
+def in_the_names_of_version_1(folder):
+    """Rewrite the checkpoint and the log of a run as the first version wrote them."""
+    path = Path(folder) / "last.safetensors"
+    tensors, info = checkpoint.read_checkpoint(path)
+    former = {
+        part: {new: old for old, new in names.items()} for part, names in checkpoint.FORMER_NAMES.items()
+    }
+    for part in ("settings", "model"):
+        info[part] = {former[part].get(name, name): value for name, value in info[part].items()}
+    info = {former[""].get(name, name): value for name, value in info.items()}
+    log = Path(folder) / "log.jsonl"
+    log.write_bytes(log.read_bytes().replace(b'"lr"', b'"rate"'))
+    info["log_bytes"] = len(log.read_bytes())
+    checkpoint.write_checkpoint(path, tensors, info)
+    with safe_open(path, "pt") as file:
+        metadata = {**file.metadata(), "format": checkpoint.FIRST_FORMAT}
+    save_file(load_file(path), path, metadata)
+
+
+def test_a_run_that_the_first_version_began_goes_on_bit_for_bit(stopped, tiny):
+    in_the_names_of_version_1(stopped.out)
+    model, _ = load_run(stopped.out, "last")
+    assert model.config.n_embd == 16
+    log = train(stopped)
+    whole = train(tiny("whole", sample=0))
+    assert log.losses == whole.losses
+    assert log.lrs == whole.lrs
+    ends = [load_file(Path(out) / "last.safetensors") for out in (stopped.out, tiny("whole").out)]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[1])
+
+
 def test_a_flag_that_contradicts_the_run_is_refused_and_others_may_be_left_out(stopped, capsys):
     assert main(["--resume", "--out", stopped.out, "--steps", "21"]) == 2
     assert "steps 20, not 21" in capsys.readouterr().err
@@ -448,3 +483,55 @@ def test_the_share_of_the_peak_is_shown_where_the_peak_is_known(tiny, monkeypatc
     train(tiny("b", sample=0))
     assert "peak" not in capsys.readouterr().out
     assert isinstance(load_run(tiny("b").out)[0], GPT)
+
+
+# Samples
+
+
+def test_the_sample_command_prints_what_complete_gives(tiny, capsys):
+    train(tiny(sample=0))
+    capsys.readouterr()
+    options = ["--prompt", "The", "--tokens", "9", "--temperature", "0.8", "--top-k", "5", "--seed", "3"]
+    assert main(["sample", tiny().out, *options]) == 0
+    model, tokenizer = load_run(tiny().out)
+    assert capsys.readouterr().out == (
+        complete(model, tokenizer, "The", 9, temperature=0.8, top_k=5, seed=3) + "\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "there is no file"),
+        (["{run}", "--prompt", "€"], "'€' in '€' is not in the vocabulary"),
+        (["{run}", "--temperature", "-1"], "the temperature must be 0 or more"),
+        (["{run}", "--prompt", ""], "the prompt is empty"),
+    ],
+)
+def test_a_sample_that_cannot_be_made_gets_a_sentence(arguments, message, tiny, capsys):
+    train(tiny(steps=1, sample=0))
+    capsys.readouterr()
+    assert main(["sample", *[each.format(run=tiny().out) for each in arguments]]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert message in said
+
+
+def test_what_a_terminal_cannot_show_is_written_as_an_escape_and_the_run_ends_well(tmp_path):
+    """A finished run must not end in a traceback because of where its sample is printed."""
+    text = tmp_path / "text.txt"
+    text.write_text("Ж界é " * 2000, encoding="utf-8")
+    flags = (
+        "--n-layer 1 --n-head 1 --n-embd 4 --block-size 4 --batch-size 2 --steps 2 --device cpu --sample 30"
+    )
+    command = [sys.executable, "-m", "nnhelpers.train", *flags.split(), "--corpus", str(text)]
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252", "TQDM_DISABLE": "1"}
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "run")],
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"\\u754c" in done.stdout or b"\\u0416" in done.stdout
+    assert b"best: " in done.stdout
