@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnhelpers import batches, bpe, characters, data
@@ -196,3 +196,66 @@ def test_the_data_tools_do_not_import_torch_until_windows_are_made():
     code = "import sys, nnhelpers.data as d; d.split(d.load_names()); print('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
+
+
+# Tokenizers of characters, on disk
+
+
+@given(text=st.text(min_size=1, max_size=30), with_boundary=st.booleans())
+@settings(deadline=None, max_examples=60)
+def test_a_tokenizer_of_characters_comes_back(text, with_boundary, tmp_path_factory):
+    if any("\ud800" <= c <= "\udfff" for c in text) or "\n" in text:
+        return
+    tokenizer = characters.CharTokenizer(text, boundary="\n" if with_boundary else None)
+    path = tmp_path_factory.mktemp("t") / "tokenizer.json"
+    tokenizer.save(path)
+    again = characters.CharTokenizer.load(path)
+    assert repr(again) == repr(tokenizer)
+    assert again.decode(again.encode(text)) == text
+    assert b"".join(again.decode_bytes([i]) for i in again.encode(text)) == text.encode()
+    assert list(again.pieces(["a", "b"])) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        "{",
+        '{"format": "nnhelpers.bpe 1"}',
+        '{"format": "nnhelpers.characters 1", "characters": "ba"}',
+        '{"format": "nnhelpers.characters 1", "characters": 7}',
+        '{"format": "nnhelpers.characters 1", "characters": "ab", "boundary": 3}',
+        '{"format": "nnhelpers.characters 1", "characters": "ab", "boundary": "b"}',
+    ],
+)
+def test_what_is_no_tokenizer_of_characters_is_refused(content, tmp_path):
+    (tmp_path / "t.json").write_text(content)
+    with pytest.raises(ValueError, match=r"CharTokenizer|damaged|not JSON"):
+        characters.CharTokenizer.load(tmp_path / "t.json")
+
+
+# One reader of texts
+
+
+@given(text=st.text(alphabet="aé界\n\r\ufeff", max_size=40), size=st.integers(1, 9), mark=st.booleans())
+@settings(deadline=None, max_examples=100)
+def test_a_text_is_the_same_however_it_was_saved_and_however_it_is_read(text, size, mark, tmp_path_factory):
+    path = tmp_path_factory.mktemp("t") / "text.txt"
+    text = text.lstrip("\ufeff")
+    path.write_bytes((b"\xef\xbb\xbf" if mark else b"") + text.encode())
+    expected = text.replace("\r\n", "\n").replace("\r", "\n")
+    blocks = list(data.read_blocks(path, size))
+    assert "".join(blocks) == data.read_text(path) == expected
+    assert max(map(len, blocks), default=0) <= size
+
+
+@given(before=st.text(alphabet="a界é", max_size=30), size=st.integers(1, 5))
+@settings(deadline=None, max_examples=60)
+def test_a_byte_that_is_not_utf_8_is_named_with_its_place(before, size, tmp_path_factory):
+    path = tmp_path_factory.mktemp("t") / "text.txt"
+    path.write_bytes(before.encode() + b"\xff" + b"abc")
+    place = len(before.encode())
+    with pytest.raises(
+        ValueError, match=f"text.txt is not UTF-8 text: byte 0xff at position {place}; save it as UTF-8"
+    ):
+        list(data.read_blocks(path, size))

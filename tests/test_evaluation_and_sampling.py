@@ -10,6 +10,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from nnhelpers import batches, characters, evaluation, sampling
+from nnhelpers.bpe import BPETokenizer
 from nnhelpers.course import scoreboard
 from nnhelpers.gpt import GPT, GPTConfig
 from nnhelpers.wavenet import WaveNet
@@ -556,3 +557,114 @@ def test_words_of_a_sequence_model_start_from_one_boundary():
         assert len(words) == 5
         assert widths[0] == first
         assert max(widths) <= 4
+
+
+# Text in, text out; bits per byte
+
+
+def small_gpt(vocab_size):
+    model = GPT(GPTConfig(vocab_size, 6, n_layer=1, n_head=2, n_embd=8), seeded())
+    with torch.no_grad():
+        for p in model.parameters():
+            p.mul_(8.0)  # so that its distributions are far from uniform
+    return model
+
+
+TEXTS = ["ab", "a€b ba", "Grüße, ab €"]
+TOKENIZERS = {
+    "characters": characters.CharTokenizer("".join(TEXTS)),
+    "bytes": BPETokenizer.train("ab ab ba €€", 262),
+    "with a special token": BPETokenizer.train("ab ab ba", 260, special_tokens=["<end>"]),
+}
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize(
+    "options", [{}, {"temperature": 0.5, "top_k": 3}, {"top_p": 0.7}, {"temperature": 0.0}]
+)
+def test_complete_is_encode_generate_decode(name, options):
+    tokenizer = TOKENIZERS[name]
+    model = small_gpt(tokenizer.vocab_size)
+    ids = torch.tensor([tokenizer.encode("ab")])
+    (new,) = sampling.generate(model, ids, 9, generator=seeded(4), **options)
+    assert sampling.complete(model, tokenizer, "ab", 9, seed=4, **options) == tokenizer.decode(
+        ids[0].tolist() + new
+    )
+
+
+def test_complete_reads_special_tokens_as_such_and_refuses_an_empty_prompt():
+    tokenizer = TOKENIZERS["with a special token"]
+    model = small_gpt(tokenizer.vocab_size)
+    assert sampling.complete(model, tokenizer, "<end>", 0) == "<end>"
+    with pytest.raises(ValueError, match="the prompt is empty"):
+        sampling.complete(model, tokenizer, "", 5)
+
+
+@pytest.mark.parametrize("prompt", ["ab", [1, 2], [[1, 2]]])
+def test_a_prompt_that_is_no_tensor_gets_told_what_to_do(prompt):
+    with pytest.raises(ValueError, match=r"for a text use complete\(\)"):
+        sampling.generate(small_gpt(5), prompt, 3)
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize("text", TEXTS)
+def test_bits_per_byte_of_a_text_are_its_summed_nats_over_the_bytes_of_the_targets(name, text):
+    tokenizer = TOKENIZERS[name]
+    model = small_gpt(tokenizer.vocab_size)
+    ids = tokenizer.encode(text)
+    nats = 0.0
+    for start in range(0, len(ids) - 1, 6):
+        piece = torch.tensor([ids[start : start + 6]])
+        log_probs = torch.log_softmax(model(piece).double(), dim=-1)[0]
+        for place, target in enumerate(ids[start + 1 : start + 7]):
+            nats -= log_probs[place, target].item()
+    n_bytes = len(tokenizer.decode_bytes(ids[1:]))
+    expected = nats / n_bytes / math.log(2)
+    assert evaluation.bits_per_byte(model, tokenizer, text) == pytest.approx(expected, rel=1e-6)
+
+
+def test_bits_per_byte_need_a_block_size_and_two_tokens():
+    tokenizer = TOKENIZERS["characters"]
+    uniform = lambda ids: torch.zeros(*ids.shape, tokenizer.vocab_size)  # noqa: E731
+    got = evaluation.bits_per_byte(uniform, tokenizer, "abab", block_size=2)
+    assert got == pytest.approx(math.log2(tokenizer.vocab_size))
+    for text, model in (("a", small_gpt(tokenizer.vocab_size)), ("abab", uniform)):
+        with pytest.raises(ValueError, match="at least two tokens and a model that says its block_size"):
+            evaluation.bits_per_byte(model, tokenizer, text)
+
+
+def test_the_perplexity_of_a_uniform_choice_is_how_many_there_are():
+    assert evaluation.perplexity(math.log(27)) == pytest.approx(27)
+
+
+# A model that is not a number
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda model, x, y: evaluation.token_nll(model, x, y),
+        lambda model, x, y: evaluation.nll(model, x, y),
+        lambda model, x, y: evaluation.total_nll(model, x[0].numpy(), 3),
+        lambda model, x, y: scoreboard.score_words("m", model, x, y, n_parameters=0, seconds=0.0),
+    ],
+)
+def test_logits_that_are_nan_never_become_a_loss(use):
+    def model(ids):
+        logits = torch.zeros(*ids.shape, 5)
+        logits[-1, -1, 0] = math.nan
+        return logits
+
+    x, y = torch.ones(2, 4, dtype=torch.int64), torch.tensor([[1, 2, 0, -1], [1, 1, 1, 0]])
+    with pytest.raises(FloatingPointError, match="logits are NaN"):
+        use(model, x, y)
+
+
+def test_a_logit_of_nan_where_there_is_no_target_does_no_harm():
+    def model(ids):
+        logits = torch.zeros(*ids.shape, 5)
+        logits[0, -1] = math.nan
+        return logits
+
+    x, y = torch.ones(2, 4, dtype=torch.int64), torch.tensor([[1, 2, 0, -1], [1, 1, 1, 0]])
+    assert evaluation.nll(model, x, y) == pytest.approx(math.log(5))
