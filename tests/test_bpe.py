@@ -1,9 +1,11 @@
 """The tokenizer: ids of tiktoken and of tokenizers, merges of a naive trainer, and a sentence for bad input."""
 
+import doctest
 import json
 import os
 import pickle
 import random
+import re
 import subprocess
 import sys
 import warnings
@@ -11,7 +13,7 @@ from collections import Counter
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from time import process_time
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -19,12 +21,14 @@ import regex
 import tiktoken
 import tokenizers
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from nnhelpers import bpe, bpe_train, data
-from nnhelpers.bpe import BPETokenizer
-from nnhelpers.bpe_train import GPT2_PATTERN, GPT4_PATTERN, Splitter
+from nnhelpers import bpe, data
+from nnhelpers.bpe import GPT2_PATTERN, GPT4_PATTERN, BPETokenizer, learning, merging, tokenizer
+from nnhelpers.bpe.__main__ import main
+from nnhelpers.bpe.merging import merge
+from nnhelpers.bpe.splitting import Splitter, ascii_pattern
 
 END = "<|endoftext|>"
 VOCABULARIES = ("gpt2", "cl100k_base")
@@ -39,6 +43,13 @@ FRAGMENTS = [
 assigned = st.characters(exclude_categories=["Cs", "Cn"])
 messy = st.lists(st.sampled_from(FRAGMENTS) | assigned, max_size=25).map("".join)
 few_letters = st.text("ab c1\n", max_size=40)
+# special tokens that hold white space, overlap, or begin and end like one another
+SPECIAL = ["<|x|>", "<end of text>", "end of", "of t", "a b", "b a", " ", "x\n\ny", "1 2", "汉 字", "<|x|> 1"]
+special_tokens = st.lists(
+    st.sampled_from(SPECIAL) | st.text("ab 1<\n", min_size=1, max_size=5), max_size=4, unique=True
+)
+# all of them match every text
+PATTERNS = [GPT2_PATTERN, GPT4_PATTERN, r"\S+\s*|\s+", r"[a-z]+ [a-z]+|[\s\S]", r"\s?(?<=a\s?)b|[\s\S]", None]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +60,7 @@ def pairs():
 
 def theirs(name):
     pattern, special = bpe.BUILT_IN[name]
-    ranks = data.load_ranks(name)
+    ranks = bpe.load_ranks(name)
     return tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=ranks, special_tokens=special)
 
 
@@ -64,15 +75,19 @@ def trained(shakespeare):
 
 
 def naive_merges(chunks, n_merges):
-    """Counts every pair anew before each merge."""
-    words = [list(chunk.encode()) for chunk in chunks]
+    """Counts every pair anew before each merge, in each distinct chunk as often as the chunk occurs."""
+    weight = Counter(chunk.encode() for chunk in chunks)
+    words = {chunk: list(chunk) for chunk in weight}
     merges = []
     while len(merges) < n_merges:
-        counts = Counter(pair for word in words for pair in pairwise(word))
+        counts = Counter()
+        for chunk, word in words.items():
+            for pair in pairwise(word):
+                counts[pair] += weight[chunk]
         if not counts:
             break
         best = min(counts, key=lambda pair: (-counts[pair], pair))
-        words = [naive_replace(word, best, 256 + len(merges)) for word in words]
+        words = {chunk: naive_replace(word, best, 256 + len(merges)) for chunk, word in words.items()}
         merges.append(best)
     return merges
 
@@ -87,16 +102,39 @@ def naive_replace(word, pair, new):
 
 
 def naive_encode(tokenizer, text):
-    chunks = (
-        [text] if tokenizer.pattern is None else [m.group() for m in regex.finditer(tokenizer.pattern, text)]
-    )
+    """The ids of ordinary text: each merge in its turn, over the whole chunk."""
+    pattern = r"[\s\S]+" if tokenizer.pattern is None else tokenizer.pattern
     ids = []
-    for chunk in chunks:
-        word = list(chunk.encode())
+    for chunk in regex.finditer(pattern, text):
+        word = list(chunk.group().encode())
         for pair, new in tokenizer.merges.items():
             word = naive_replace(word, pair, new)
         ids += word
     return ids
+
+
+def naive_encode_with_special(tokenizer, text):
+    """The same, with special tokens: at each place the longest that stands there."""
+    ids, ordinary, i = [], "", 0
+    while i < len(text):
+        here = max((t for t in tokenizer.special_tokens if text.startswith(t, i)), key=len, default=None)
+        if here is None:
+            ordinary += text[i]
+            i += 1
+            continue
+        ids += [*naive_encode(tokenizer, ordinary), tokenizer.special_tokens[here]]
+        ordinary = ""
+        i += len(here)
+    return ids + naive_encode(tokenizer, ordinary)
+
+
+def in_blocks(text, size):
+    return [text[i : i + size] for i in range(0, len(text), size)]
+
+
+def shuffled_text(fragments, special, order):
+    """Fragments and whole special tokens, in some order."""
+    return "".join(order.sample([*fragments, *special, *special], len(fragments) + 2 * len(special)))
 
 
 def train(source, vocab_size, *arguments, **options):
@@ -153,7 +191,7 @@ def test_the_fast_trainer_finds_the_merges_of_the_naive_one_on_each_corpus(corpu
 def test_any_number_of_processes_finds_the_same_merges(monkeypatch):
     rng = random.Random(0)
     texts = ["".join(rng.choices(FRAGMENTS, k=30)) for _ in range(60)]
-    monkeypatch.setattr(bpe_train, "BLOCK", 500)
+    monkeypatch.setattr(learning, "BLOCK", 500)
     alone = BPETokenizer.train(texts, 400)
     for processes in (2, 3):
         assert BPETokenizer.train(texts, 400, processes=processes).merges == alone.merges
@@ -208,29 +246,148 @@ def test_no_token_spans_two_texts():
     assert list(train(["ab", "cab"], 300, pattern=None).merges) == [(97, 98), (99, 256)]
 
 
-def test_training_on_a_file_is_training_on_its_text_line_ends_included(tmp_path, shakespeare, monkeypatch):
+def test_a_file_is_its_text_with_newlines_alone_and_no_byte_order_mark(tmp_path, shakespeare, monkeypatch):
+    text = shakespeare[:30_000]
+    path = tmp_path / "text.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode() + b"the end\r")
+    assert data.read_text(path) == text + "the end\n"
+    whole = BPETokenizer.train(text + "the end\n", 400)
+    for block in (2**22, 1000, 7):
+        monkeypatch.setattr(learning, "BLOCK", block)
+        assert BPETokenizer.train(path, 400) == whole
+        assert BPETokenizer.train(text + "the end\n", 400) == whole
+        assert whole.encode_file(path).tolist() == whole.encode(text + "the end\n")
+
+
+def test_a_carriage_return_in_a_str_is_kept(shakespeare):
     text = shakespeare[:30_000].replace("\n", "\r\n")
-    (tmp_path / "text.txt").write_bytes(text.encode())
-    whole = BPETokenizer.train(text, 400)
-    monkeypatch.setattr(bpe_train, "BLOCK", 1000)
-    assert BPETokenizer.train(tmp_path / "text.txt", 400).merges == whole.merges
-    assert BPETokenizer.train(text, 400).merges == whole.merges
-    assert b"\r\n" in whole.vocab.values()
+    assert b"\r\n" in BPETokenizer.train(text, 400).vocab.values()
+
+
+def test_the_path_of_a_file_is_not_taken_for_a_text(tmp_path, monkeypatch):
+    path = tmp_path / "text.txt"
+    path.write_text("to be or not to be")
+    with pytest.raises(
+        ValueError, match=r"is the path of a file, but a str is read as the text.*pass Path\("
+    ):
+        BPETokenizer.train(str(path), 260)
+    assert BPETokenizer.train(path, 260) == BPETokenizer.train("to be or not to be", 260)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"pass Path\('text.txt'\) .* or \['text.txt'\] for these characters"
+    ):
+        BPETokenizer.train("text.txt", 260)
+    assert BPETokenizer.train(["text.txt"], 257).merges == {(120, 116): 256}
+
+
+@pytest.mark.parametrize(
+    "text", ["", ".", "/", "none.txt", "a\x00b", "x" * 5000, "a/" * 5000, "\n", "汉" * 200]
+)
+def test_a_text_that_is_no_path_of_a_file_is_a_text(text):
+    assert list(train(text, 260, None).merges) == naive_merges([text], 4)
+
+
+def test_special_tokens_get_the_same_ids_from_any_set_of_them():
+    names = ["<b>", "<c>", "<a>"]
+    assert train("x", 300, special_tokens=names).special_tokens == {"<b>": 256, "<c>": 257, "<a>": 258}
+    for unordered in (set(names), frozenset(names)):
+        assert train("x", 300, special_tokens=unordered).special_tokens == {
+            "<a>": 256,
+            "<b>": 257,
+            "<c>": 258,
+        }
+    assert train("x", 300, special_tokens="<b>").special_tokens == {"<b>": 256}
+
+
+def test_a_pattern_may_be_named():
+    text = "x1234567 don't DON'T " * 3
+    for name, pattern in (("gpt2", GPT2_PATTERN), ("gpt4", GPT4_PATTERN)):
+        named = train(text, 300, name)
+        assert named == train(text, 300, pattern)
+        assert named.pattern == pattern
+    assert train(text, 300, "none") == train(text, 300, None)
+
+
+def test_the_examples_in_the_docstrings_hold():
+    for module, n_examples in ((learning, 1), (merging, 2), (tokenizer, 2)):
+        result = doctest.testmod(module)
+        assert (result.failed, result.attempted) == (0, n_examples), module.__name__
+
+
+# ---- one text in pieces
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.sampled_from(FRAGMENTS) | assigned, max_size=25),
+    special_tokens,
+    st.sampled_from(PATTERNS),
+    st.integers(1, 9),
+    st.randoms(use_true_random=False),
+)
+def test_the_pieces_of_a_text_have_the_ids_of_the_whole(trained, fragments, special, pattern, size, order):
+    text = shuffled_text(fragments, special, order)
+    tokenizer = with_special(trained, pattern, special)
+    pieces = list(tokenizer.pieces(in_blocks(text, size)))
+    assert "".join(pieces) == text
+    for allowed in ("all", "none"):
+        ids = [i for piece in pieces for i in tokenizer.encode(piece, allowed)]
+        assert ids == tokenizer.encode(text, allowed)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.sampled_from(["a", "b", " ", "1", "<", "\n", "x", "end", " of"]), max_size=12),
+    special_tokens,
+    st.sampled_from(PATTERNS),
+    st.integers(1, 9),
+    st.randoms(use_true_random=False),
+)
+def test_a_file_has_the_ids_of_its_text(tmp_path_factory, trained, fragments, special, pattern, size, order):
+    text = shuffled_text(fragments, special, order)
+    tokenizer = with_special(trained, pattern, special)
+    path = tmp_path_factory.getbasetemp() / "blocks.txt"
+    path.write_bytes(text.encode())
+    with mock.patch.object(learning, "BLOCK", size):
+        assert tokenizer.encode_file(path, "all").tolist() == tokenizer.encode(text, "all")
+        assert tokenizer.encode_file(path, "none").tolist() == tokenizer.encode(text, "none")
+        assert train(path, 300, pattern, special) == train(text, 300, pattern, special)
 
 
 @settings(max_examples=150, deadline=None)
-@given(messy, st.integers(1, 9), st.sampled_from([GPT2_PATTERN, GPT4_PATTERN, r"\S+\s*|\s+", None]))
-def test_pieces_of_a_text_have_the_chunks_of_the_whole(text, size, pattern):
-    splitter = Splitter(pattern, [END])
-    pieces = list(splitter.pieces(text[i : i + size] for i in range(0, len(text), size)))
-    assert "".join(pieces) == text
-    assert splitter.count(pieces) - Counter([""]) == splitter.count([text]) - Counter([""])
+@given(
+    st.lists(st.sampled_from(FRAGMENTS) | assigned, max_size=12),
+    special_tokens,
+    st.sampled_from(PATTERNS),
+    st.randoms(use_true_random=False),
+)
+def test_special_tokens_are_found_as_by_a_naive_search(trained, fragments, special, pattern, order):
+    text = shuffled_text(fragments, special, order)
+    tokenizer = with_special(trained, pattern, special)
+    assert tokenizer.encode(text, "all") == naive_encode_with_special(tokenizer, text)
+    assert tokenizer.encode(text, "none") == naive_encode(tokenizer, text)
 
 
-def test_a_long_text_is_read_in_several_pieces_unless_a_border_could_cut_a_special_token():
-    blocks = ["the quick ", "brown fox "] * 20
-    assert len(list(Splitter(GPT4_PATTERN, [END]).pieces(blocks))) > 20
-    assert len(list(Splitter(GPT4_PATTERN, ["<end of text>"]).pieces(blocks))) == 1
+def with_special(tokenizer, pattern, special):
+    """The tokens of a tokenizer with another pattern and other special tokens."""
+    ranks = {tokenizer.vocab[i]: i for i in range(256 + len(tokenizer.merges))}
+    return BPETokenizer(ranks, pattern, {token: len(ranks) + i for i, token in enumerate(special)})
+
+
+def test_a_long_text_is_read_in_several_pieces_also_with_white_space_in_a_special_token(trained):
+    blocks = ["the quick ", "brown fox ", "<end of", " text>"] * 20
+    for special in ([], [END], ["<end of text>"], ["<end of text>", "of text"]):
+        for pattern in (GPT2_PATTERN, GPT4_PATTERN):
+            pieces = list(with_special(trained, pattern, special).pieces(blocks))
+            assert len(pieces) > 20
+            assert ("<end" in pieces) == ("<end of text>" not in special)
+
+
+@pytest.mark.parametrize("pattern", [None, r"\S+\s*|\s+"])
+def test_a_text_stays_whole_if_no_safe_place_is_known(trained, pattern):
+    tokenizer = with_special(trained, pattern, [END])
+    assert list(tokenizer.pieces(["the quick ", "brown", " fox"])) == ["the quick brown fox"]
+    assert list(tokenizer.pieces(["", ""])) == []
 
 
 # ---- encoding and decoding
@@ -252,12 +409,19 @@ def test_the_bundled_texts_have_the_ids_of_tiktoken(pairs, name, shakespeare):
         ids = ours.encode(text)
         assert ids == oracle.encode(text), language["name"]
         assert ours.decode(ids) == text
+    for source, text in sources().items():
+        assert ours.encode(text, "none") == oracle.encode_ordinary(text), source
+
+
+def sources():
+    """The Python files of the project and the cells of its notebooks."""
     root = Path(__file__).resolve().parent.parent
-    for path in sorted(
-        [*root.glob("nnhelpers/*.py"), *root.glob("tests/*.py"), *root.glob("notebooks/*.ipynb")]
-    ):
-        text = path.read_text(encoding="utf-8")
-        assert ours.encode(text, "none") == oracle.encode_ordinary(text), path.name
+    texts = {path: path.read_text(encoding="utf-8") for path in root.glob("[nt]*/**/*.py")}
+    for path in root.glob("notebooks/*.ipynb"):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        texts[path] = "\n".join("".join(cell["source"]) for cell in cells)
+    assert len(texts) > 40
+    return texts
 
 
 @pytest.mark.parametrize("name", VOCABULARIES)
@@ -296,33 +460,65 @@ def test_a_trained_tokenizer_encodes_by_its_merges_in_their_order(trained, text)
     assert trained.decode(ids) == text
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.text("ab _", max_size=300), st.integers(256, 280))
-def test_short_and_long_chunks_are_merged_alike(text, below):
-    ranks = ranks_of_four_letters()
-    chunk = text.encode()
-    assert bpe_train._merge_short(chunk, ranks, below) == bpe_train._merge_long(chunk, ranks, below)
-    short = bpe_train._merge_short(chunk, ranks, bpe_train.NEVER)
-    assert short == bpe_train._merge_long(chunk, ranks, bpe_train.NEVER)
+@settings(max_examples=150, deadline=None)
+@given(st.text("ab _", max_size=300), st.integers(256, 300))
+def test_short_and_long_chunks_are_merged_as_in_training(text, below):
+    tokenizer = tokenizer_of_four_letters()
+    ranks = {token: i for i, token in tokenizer.vocab.items()}
+    word = list(text.encode())
+    for pair, new in tokenizer.merges.items():
+        if new < below:
+            word = naive_replace(word, pair, new)
+    assert merge(text.encode(), ranks, below) == word
+    assert tokenizer.encode(text) == naive_encode(tokenizer, text)
 
 
 @cache
-def ranks_of_four_letters():
-    text = "".join(random.Random(1).choices("ab _", k=2000))
-    return {token: i for i, token in BPETokenizer.train(text, 300, pattern=None).vocab.items()}
+def tokenizer_of_four_letters():
+    return BPETokenizer.train("".join(random.Random(1).choices("ab _", k=2000)), 300, pattern=None)
+
+
+class CountedRank(int):
+    """A rank that counts how often ranks are compared."""
+
+    n_comparisons = 0
+
+    def __lt__(self, other):
+        CountedRank.n_comparisons += 1
+        return int(self) < int(other)
+
+    def __eq__(self, other):
+        CountedRank.n_comparisons += 1
+        return int(self) == int(other)
+
+    def __hash__(self):
+        return hash(int(self))
+
+
+class CountedRanks(dict):
+    """Ranks that count how often one is looked up."""
+
+    n_lookups = 0
+
+    def get(self, token, default=None):
+        self.n_lookups += 1
+        return super().get(token, default)
+
+    def __getitem__(self, token):
+        self.n_lookups += 1
+        return super().__getitem__(token)
 
 
 @pytest.mark.parametrize("text", ["_", " ", "a", "ab", "\n"])
 def test_a_long_run_without_a_split_is_not_quadratic(pairs, text):
-    def seconds(n):
-        start = process_time()
-        ours.encode(text * n)
-        return process_time() - start
-
     ours, oracle = pairs["gpt2"]
     assert ours.encode(text * 5000) == oracle.encode(text * 5000)
-    small, large = (min(seconds(n) for _ in range(3)) for n in (20_000, 80_000))
-    assert large < 10 * small  # four times the text; quadratic would be 16
+    ranks = CountedRanks({token: CountedRank(i) for token, i in bpe.load_ranks("gpt2").items()})
+    CountedRank.n_comparisons = 0
+    chunk = text.encode() * 3000
+    assert merge(chunk, ranks) == oracle.encode(text * 3000)
+    # looking through all pairs before each join would take some million comparisons
+    assert ranks.n_lookups + CountedRank.n_comparisons < 20 * len(chunk)
 
 
 def test_encode_batch_encodes_each_text(trained):
@@ -330,12 +526,15 @@ def test_encode_batch_encodes_each_text(trained):
     assert trained.encode_batch(texts, "all") == [trained.encode(text, "all") for text in texts]
 
 
-def test_the_cache_of_chunks_is_bounded(monkeypatch):
-    monkeypatch.setattr(bpe_train, "CACHED", 10)
-    tokenizer = BPETokenizer.train("a b c", 256)
-    text = " ".join(f"word{chr(97 + i % 26)}{chr(97 + i // 26)}" for i in range(200)) + " " + "x" * 1000
-    assert tokenizer.decode(tokenizer.encode(text)) == text
-    assert len(tokenizer._cache) <= 10
+def test_the_chunks_remembered_are_bounded_in_number_and_length(monkeypatch):
+    monkeypatch.setattr(merging, "CACHE_SIZE", 10)
+    cache = merging.ChunkCache({byte: i for i, byte in enumerate(merging.BYTES)})
+    for n in range(200):
+        assert cache[f"word {n}"] == list(f"word {n}".encode())
+        assert len(cache) <= 10
+    assert "word 199" in cache
+    assert cache["x" * 1000] == [ord("x")] * 1000
+    assert "x" * 1000 not in cache
 
 
 @settings(max_examples=150, deadline=None)
