@@ -2,55 +2,84 @@
 
 A pattern cuts the text into chunks. In the UTF-8 bytes of each, the two neighbours whose pair was merged first in
 training are merged first again (Gage 1994; Sennrich et al. 2016; on bytes: Radford et al. 2019, GPT-2).
-
-    python -m nnhelpers.bpe train FILE --vocab-size 4096 --out tok.json
-    python -m nnhelpers.bpe encode tok.json FILE --out ids.npy
 """
 
 from __future__ import annotations
 
 import codecs
 import json
-import os
 import warnings
 from array import array
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import chain, count
+from itertools import chain
 from operator import index
-from pathlib import Path
+from typing import Any
 
 from ..contracts import Special, StrPath
-from ..files import write_bytes
-from .formats import BUILT_IN, END, load_ranks, write_ranks
-from .learning import count_chunks, learn_merges, read_texts
-from .merging import BYTES, Cache, merge
-from .splitting import GPT4_PATTERN, Splitter, check_text
+from ..files import read_json, write_bytes
+from .formats import (
+    BUILT_IN,
+    check_destination,
+    load_ranks,
+    write_huggingface,
+    write_ranks,
+    write_vocabulary,
+)
+from .learning import Pair, count_chunks, file_blocks, learn_merges, read_texts
+from .merging import BYTES, ChunkCache, merge
+from .splitting import GPT4_PATTERN, PATTERNS, Splitter, check_text
 
-FORMAT = "nnhelpers.bpe 1"  # the number changes with the layout of the file
-BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+# the number changes with the layout of the file
+FORMAT = "nnhelpers.bpe 1"
 
 
 class BPETokenizer:
     """Text to ids and back; made by `train`, `load` or `from_tiktoken`.
 
     `ranks` holds each token's bytes and id: the 256 bytes in any order, then the tokens in the order of training.
-    `pattern` cuts a text into chunks; with None it stays whole. Special tokens have ids above all others;
-    `vocab_size` is the largest id plus one. Bad arguments raise `ValueError`.
+    `pattern` cuts a text into chunks: a regular expression, "gpt2" or "gpt4" for theirs, or None, with which a text
+    stays whole. `special_tokens` holds their ids, which are above all others. `vocab_size` is the largest id plus one.
+    Tokenizers with the same tokens, pattern and special tokens are equal. Bad arguments raise `ValueError`.
+
+    >>> tokenizer = BPETokenizer.train("aaabdaaabac", 259)
+    >>> tokenizer.encode("aaab!"), tokenizer.decode([258, 33])
+    ([258, 33], 'aaab!')
     """
 
     def __init__(
         self, ranks: Mapping[bytes, int], pattern: str | None, special_tokens: Mapping[str, int] | None = None
     ):
-        self.pattern = pattern
+        if special_tokens is not None and not isinstance(special_tokens, Mapping):
+            raise ValueError(
+                f'special_tokens is a mapping to ids, such as {{"<|endoftext|>": 50256}}, got {special_tokens!r}'
+            )
         self.special_tokens = dict(special_tokens or {})
         self._ranks = dict(sorted(ranks.items(), key=lambda item: item[1]))
         self._check_ids()
         self._splitter = Splitter(pattern, self.special_tokens)
-        self._cache = Cache(self._ranks)
+        self.pattern = self._splitter.pattern
+        self._cache = ChunkCache(self._ranks)
         self.vocab = {i: token for token, i in self._ranks.items()}
         self.vocab |= {i: token.encode() for token, i in self.special_tokens.items()}
         self.vocab_size = max(self.vocab) + 1
+
+    def __repr__(self) -> str:
+        names = {pattern: name for name, pattern in PATTERNS.items() if pattern is not None}
+        pattern = self.pattern if self.pattern is None else names.get(self.pattern, self.pattern)
+        return (
+            f"BPETokenizer(vocab_size={self.vocab_size}, pattern={pattern!r}, "
+            f"special_tokens={self.special_tokens!r})"
+        )
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, BPETokenizer):
+            return NotImplemented
+        mine = (self._ranks, self.pattern, self.special_tokens)
+        return mine == (other._ranks, other.pattern, other.special_tokens)
+
+    def __hash__(self) -> int:
+        return hash((self.vocab_size, self.pattern, frozenset(self.special_tokens.items())))
 
     def _check_ids(self) -> None:
         size, special_ids = len(self._ranks), self.special_tokens.values()
@@ -74,38 +103,46 @@ class BPETokenizer:
     ) -> BPETokenizer:
         """Learn a vocabulary from one text, from many, or from the file that a `Path` names.
 
-        `vocab_size` counts the 256 bytes, the merges and the special tokens, whose ids come after the merges. Each
-        merge takes the most frequent pair, of equally frequent ones the smaller. No token spans two texts or two
-        chunks, and none holds a part of a special token. `processes` share the counting; the merges stay the same.
-        (New processes read a script anew: it then needs `if __name__ == "__main__":`.)
+        `vocab_size` counts the 256 bytes, the merges and the special tokens, whose ids come after the merges, in their
+        order; those of a set are sorted. Each merge takes the most frequent pair, of equally frequent ones the
+        smaller. No token spans two texts or two chunks, and none holds a part of a special token. `pattern` is as in
+        the constructor. A file is read as by `data.read_blocks`: UTF-8, every line end a newline, no byte-order mark.
+        `processes` share the counting; the merges stay the same. (New processes read a script anew: it then needs
+        `if __name__ == "__main__":`.)
 
-        A text with too few pairs ends the training early, with a warning; a pattern that leaves out part of the
-        text and a size below 256 plus the special tokens raise `ValueError`.
+        A text with too few pairs ends the training early, with a warning. `ValueError` is raised for a str that is the
+        path of an existing file, special tokens with ids, a pattern that leaves out part of the text, and a size below
+        256 plus the special tokens.
         """
-        if isinstance(special_tokens, str):
-            special_tokens = [special_tokens]
-        special_tokens = list(dict.fromkeys(special_tokens))
-        n_merges = index(vocab_size) - 256 - len(special_tokens)
+        names = _names_in_order(special_tokens)
+        n_merges = index(vocab_size) - 256 - len(names)
         if n_merges < 0 or processes < 1:
             raise ValueError(
-                f"vocab_size must be at least 256 for the bytes plus {len(special_tokens)} for the special tokens, "
+                f"vocab_size must be at least 256 for the bytes plus {len(names)} for the special tokens, "
                 f"and processes at least 1; got {vocab_size} and {processes}"
             )
-        splitter = Splitter(pattern, special_tokens)
+        splitter = Splitter(pattern, names)
         texts = read_texts(source, splitter, progress)
         counts = count_chunks(texts, splitter, processes)
         merges = learn_merges(counts, n_merges, progress)
+        n_tokens = 256 + len(merges)
         if len(merges) < n_merges:
             warnings.warn(
                 f"the text allowed {len(merges):,} of {n_merges:,} merges; the vocabulary has "
-                f"{256 + len(merges) + len(special_tokens):,} tokens, not {vocab_size:,}",
+                f"{n_tokens + len(names):,} tokens, not {vocab_size:,}",
                 stacklevel=2,
             )
-        special_ids = dict(zip(special_tokens, count(256 + len(merges)), strict=False))
+        special_ids = {name: i for i, name in enumerate(names, start=n_tokens)}
         return cls._from_merges(merges, range(256), pattern, special_ids)
 
     @classmethod
-    def _from_merges(cls, merges, byte_order, pattern, special_tokens) -> BPETokenizer:
+    def _from_merges(
+        cls,
+        merges: Iterable[Pair],
+        byte_order: Iterable[int],
+        pattern: str | None,
+        special_tokens: Mapping[str, int],
+    ) -> BPETokenizer:
         tokens = [BYTES[i] for i in byte_order]
         for a, b in merges:
             tokens.append(tokens[a] + tokens[b])
@@ -114,15 +151,14 @@ class BPETokenizer:
         return cls({token: i for i, token in enumerate(tokens)}, pattern, special_tokens)
 
     @cached_property
-    def merges(self) -> dict[tuple[int, int], int]:
+    def merges(self) -> dict[Pair, int]:
         """Each merged pair and the id it became, in the order of training; found from the tokens alone."""
-        merges = {}
-        for token, i in self._ranks.items():
-            if i >= 256:
-                pair = tuple(merge(token, self._ranks, below=i))
-                if len(pair) != 2:
-                    raise ValueError(f"the token {token!r} with id {i} is not made of two earlier tokens")
-                merges[pair] = i
+        merges: dict[Pair, int] = {}
+        for token, i in list(self._ranks.items())[256:]:
+            parts = merge(token, self._ranks, below=i)
+            if len(parts) != 2:
+                raise ValueError(f"the token {token!r} with id {i} is not made of two earlier tokens")
+            merges[parts[0], parts[1]] = i
         return merges
 
     def encode(self, text: str, allowed_special: Special = "none_raise") -> list[int]:
@@ -136,8 +172,9 @@ class BPETokenizer:
         allowed = self._allowed(allowed_special)
         if allowed is None or not any(token in text for token in self.special_tokens):
             return self._encode_ordinary(text)
-        ids = []
+        ids: list[int] = []
         for i, part in enumerate(self._splitter.parts(text)):
+            # special tokens are at the odd places
             if i % 2 == 0:
                 ids += self._encode_ordinary(part)
             elif part in allowed:
@@ -151,11 +188,13 @@ class BPETokenizer:
 
     def _allowed(self, allowed_special: Special) -> Collection[str] | None:
         """The special tokens that may be made; None if they are ordinary text."""
-        names = {"all": self.special_tokens, "none": None, "none_raise": ()}
-        if isinstance(allowed_special, str):
-            if allowed_special in names:
-                return names[allowed_special]
-        elif set(allowed_special) <= self.special_tokens.keys():
+        if allowed_special == "all":
+            return self.special_tokens
+        if allowed_special == "none":
+            return None
+        if allowed_special == "none_raise":
+            return ()
+        if not isinstance(allowed_special, str) and set(allowed_special) <= self.special_tokens.keys():
             return allowed_special
         raise ValueError(
             f'allowed_special is "all", "none", "none_raise" or a set of {list(self.special_tokens)}, '
@@ -169,10 +208,15 @@ class BPETokenizer:
         """The ids of each text, as `encode` gives them."""
         return [self.encode(text, allowed_special) for text in texts]
 
-    def encode_file(self, path: StrPath, allowed_special: Special = "none_raise", progress=False) -> array:
-        """The ids of a UTF-8 file of any size, four bytes each."""
+    def encode_file(
+        self, path: StrPath, allowed_special: Special = "none_raise", progress: bool = False
+    ) -> array[int]:
+        """The ids of a file of any size, four bytes each: those of `encode(data.read_text(path))`.
+
+        The file is UTF-8; every line end in it becomes a newline, and a byte-order mark is dropped.
+        """
         ids = array("I")
-        for piece in read_texts(Path(path), self._splitter, progress):
+        for piece in self.pieces(file_blocks(path, progress)):
             ids.extend(self.encode(piece, allowed_special))
         return ids
 
@@ -197,11 +241,15 @@ class BPETokenizer:
             yield piece
 
     def pieces(self, blocks: Iterable[str]) -> Iterator[str]:
-        """The blocks of one long text, cut anew: the ids of the pieces, end to end, are those of the text."""
+        """The blocks of one long text, cut anew: the ids of the pieces, end to end, are those of the text.
+
+        With another pattern than GPT-2's or GPT-4's no place is known where a text can be cut: it stays in one piece.
+        """
         return self._splitter.pieces(blocks)
 
     def save(self, path: StrPath) -> None:
         """Write all of the tokenizer to a JSON file; its merges are written as [left id, right id, new id]."""
+        check_destination(path)
         content = {
             "format": FORMAT,
             "pattern": self.pattern,
@@ -215,19 +263,31 @@ class BPETokenizer:
     def load(cls, path: StrPath) -> BPETokenizer:
         """Read a file that `save` wrote; one that is damaged or of another kind raises `ValueError`."""
         try:
-            content = json.loads(Path(path).read_bytes().decode())
-            if content["format"] != FORMAT:
-                raise ValueError(f"its format is {content['format']!r}, not {FORMAT!r}")
-            for i, (a, b, new) in enumerate(content["merges"], start=256):
-                if new != i or not (0 <= a < i and 0 <= b < i):
-                    raise ValueError(f"{[a, b, new]} stands where two earlier ids should make {i}")
-            pairs = [(a, b) for a, b, _ in content["merges"]]
-            made = cls._from_merges(pairs, content["bytes"], content["pattern"], content["special_tokens"])
-            if list(made.merges) != pairs:
-                raise ValueError("its merges stand in an order that no training makes")
+            content = read_json(path)
+            if not _is_huggingface(content):
+                return cls._from_content(content)
         except (ValueError, TypeError, LookupError, RecursionError) as error:
             raise ValueError(f"{path} is no tokenizer that `save` wrote, or is damaged: {error}") from None
-        return made
+        raise ValueError(
+            f"{path}: this is Hugging Face's format; read it with nnhelpers.huggingface.load_tokenizer"
+        )
+
+    @classmethod
+    def _from_content(cls, content: Any) -> BPETokenizer:
+        """The tokenizer that the JSON of `save` describes."""
+        for key in ("format", "pattern", "special_tokens", "bytes", "merges"):
+            if key not in content:
+                raise ValueError(f"it has no {key!r}")
+        if content["format"] != FORMAT:
+            raise ValueError(f"its format is {content['format']!r}, not {FORMAT!r}")
+        for i, (a, b, new) in enumerate(content["merges"], start=256):
+            if new != i or not (0 <= a < i and 0 <= b < i):
+                raise ValueError(f"{[a, b, new]} stands where two earlier ids should make {i}")
+        pairs = [(a, b) for a, b, _ in content["merges"]]
+        tokenizer = cls._from_merges(pairs, content["bytes"], content["pattern"], content["special_tokens"])
+        if list(tokenizer.merges) != pairs:
+            raise ValueError("its merges stand in an order that no training makes")
+        return tokenizer
 
     @classmethod
     def from_tiktoken(
@@ -236,13 +296,15 @@ class BPETokenizer:
         pattern: str | None = None,
         special_tokens: Mapping[str, int] | None = None,
     ) -> BPETokenizer:
-        """ "gpt2" or "cl100k_base" with its pattern and special tokens, or a vocabulary file in tiktoken's format.
+        """The vocabulary "gpt2" or "cl100k_base", or one from a file in tiktoken's format.
 
-        A file holds neither of the two: pass those that it was made with, or its texts are not cut at all.
+        The first two come with their pattern and special tokens. A file holds neither: pass those that it was made
+        with, or its texts are not cut at all.
         """
-        defaults = BUILT_IN.get(path_or_name, (None, None))
-        pattern = defaults[0] if pattern is None else pattern
-        special_tokens = defaults[1] if special_tokens is None else special_tokens
+        if path_or_name in BUILT_IN:
+            default_pattern, default_tokens = BUILT_IN[str(path_or_name)]
+            pattern = default_pattern if pattern is None else pattern
+            special_tokens = default_tokens if special_tokens is None else special_tokens
         return cls(load_ranks(path_or_name), pattern, special_tokens)
 
     def to_tiktoken(self, path: StrPath) -> None:
@@ -250,37 +312,28 @@ class BPETokenizer:
         write_ranks(path, self._ranks)
 
     def to_huggingface(self, folder: StrPath) -> None:
-        """Write tokenizer.json and tokenizer_config.json, which `tokenizers` and `transformers` read.
+        """Write the tokenizer for `tokenizers` and `transformers`; see `formats.write_huggingface`."""
+        write_huggingface(self, folder)
 
-        They read the pattern with another engine (Oniguruma), which takes the two patterns of this module alike. A
-        special token that is spelled like an ordinary one raises `ValueError`: there it could not be told apart.
-        """
-        letters = _byte_letters()
-        spelled = ["".join(letters[byte] for byte in token) for token in self._ranks]
-        vocab = {token: i for i, token in enumerate(spelled)} | self.special_tokens
-        if len(vocab) < len(spelled) + len(self.special_tokens):
-            raise ValueError(f"one of {list(self.special_tokens)} is spelled like an ordinary token")
-        split = {"type": "Split", "pattern": {"Regex": self.pattern}, "behavior": "Isolated", "invert": False}
-        flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False) | {"special": True}
-        steps = [BYTE_LEVEL] if self.pattern is None else [split, BYTE_LEVEL]
-        merges = [[spelled[a], spelled[b]] for a, b in self.merges]
-        content = {
-            "version": "1.0",
-            "added_tokens": [{"id": i, "content": text, **flags} for text, i in self.special_tokens.items()],
-            "pre_tokenizer": {"type": "Sequence", "pretokenizers": steps},
-            "decoder": BYTE_LEVEL,
-            "model": {"type": "BPE", "vocab": vocab, "merges": merges},
-        }
-        config = {"tokenizer_class": "PreTrainedTokenizerFast", "clean_up_tokenization_spaces": False}
-        if END in self.special_tokens:
-            config |= {"bos_token": END, "eos_token": END}
-        os.makedirs(folder, exist_ok=True)
-        for name, part in (("tokenizer.json", content), ("tokenizer_config.json", config)):
-            write_bytes(Path(folder) / name, json.dumps(part, ensure_ascii=False).encode())
+    def write_vocabulary(self, path: StrPath) -> None:
+        """Write a list of all tokens for people to read, one a line; see `formats.write_vocabulary`."""
+        write_vocabulary(self, path)
 
 
-def _byte_letters() -> list[str]:
-    """GPT-2's letter for each byte: its Latin-1 character where that is printed, else one from U+0100 on."""
-    printed = {*range(33, 127), *range(161, 173), *range(174, 256)}
-    spare = count(256)
-    return [chr(i if i in printed else next(spare)) for i in range(256)]
+def _names_in_order(special_tokens: Collection[str]) -> Sequence[str]:
+    """The special tokens to train with, each once; a set, which has no order, is sorted."""
+    if isinstance(special_tokens, str):
+        return [special_tokens]
+    if isinstance(special_tokens, Mapping):
+        raise ValueError(
+            f"training gives special tokens the ids after the merges; pass {list(special_tokens)}, "
+            f"without ids, got {special_tokens!r}"
+        )
+    if isinstance(special_tokens, set | frozenset):
+        return sorted(special_tokens)
+    return list(dict.fromkeys(special_tokens))
+
+
+def _is_huggingface(content: Any) -> bool:
+    """Whether this is the content of a tokenizer.json of the library `tokenizers`."""
+    return isinstance(content, dict) and "format" not in content and "model" in content
