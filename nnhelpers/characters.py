@@ -34,6 +34,14 @@ class CharTokenizer:
     def vocab_size(self) -> int:
         return len(self.characters)
 
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, CharTokenizer):
+            return NotImplemented
+        return (self.characters, self.boundary) == (other.characters, other.boundary)
+
+    def __hash__(self) -> int:
+        return hash((self.characters, self.boundary))
+
     def __repr__(self) -> str:
         return f"CharTokenizer({self.characters!r}, boundary={self.boundary!r})"
 
@@ -79,7 +87,10 @@ class CharTokenizer:
         characters, boundary = content.get("characters"), content.get("boundary")
         if not isinstance(characters, str) or not (boundary is None or isinstance(boundary, str)):
             raise ValueError(f"{Path(path).name} is damaged: its characters are {characters!r}")
-        tokenizer = cls(characters.removeprefix(boundary or ""), boundary)
+        try:
+            tokenizer = cls(characters.removeprefix(boundary or ""), boundary)
+        except ValueError as error:
+            raise ValueError(f"{Path(path).name} is damaged: {error}") from None
         if tokenizer.characters != characters:
             raise ValueError(f"{Path(path).name} is damaged: its characters are not sorted and distinct")
         return tokenizer

@@ -64,10 +64,18 @@ def write_tensors(
     path: StrPath, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None
 ) -> None:
     """Replace the file in one step by `tensors`, in the safetensors format."""
+    from safetensors import SafetensorError
     from safetensors.torch import save_file
 
-    tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    _replace(path, lambda temporary: save_file(tensors, temporary, dict(metadata) if metadata else None))
+    whole = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+
+    def save(temporary: str) -> None:
+        try:
+            save_file(whole, temporary, dict(metadata) if metadata else None)
+        except SafetensorError as error:  # a full disk, say
+            raise OSError(f"{Path(path).name} could not be written: {error}") from None
+
+    _replace(path, save)
 
 
 def read_tensors(path: StrPath) -> tuple[dict[str, Tensor], dict[str, str]]:

@@ -20,16 +20,14 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor
 
 from .bpe import GPT2_PATTERN, GPT4_PATTERN, BPETokenizer
-from .bpe.formats import END
+from .bpe.formats import END, byte_letters, write_huggingface
 from .characters import CharTokenizer
 from .contracts import StrPath
 from .files import read_json, read_tensors, write_json, write_tensors
@@ -257,7 +255,7 @@ def _replacing(folder: Path) -> Iterator[Path]:
         # what a killed export was writing
         for stale in folder.glob(".export.*.tmp"):
             shutil.rmtree(stale, ignore_errors=True)
-    except (OSError, SafetensorError) as error:
+    except OSError as error:
         raise OSError(f"the export to {folder} could not be written, and changed nothing: {error}") from error
     finally:
         if is_new:
@@ -570,7 +568,7 @@ def save_tokenizer(tokenizer: Tokenizer, folder: StrPath) -> None:
 
 def _write_tokenizer(tokenizer: Tokenizer, folder: Path) -> None:
     if isinstance(tokenizer, BPETokenizer):
-        tokenizer.to_huggingface(folder)
+        write_huggingface(tokenizer, folder)
     else:
         _write_characters(tokenizer, folder)
 
@@ -801,7 +799,7 @@ def _read_merges(
 
 def _read_ranks(vocab: Mapping[str, int], special_tokens: Mapping[str, int]) -> dict[bytes, int]:
     """The bytes and the id of every token that is not special."""
-    byte_of = {letter: i for i, letter in enumerate(_byte_letters())}
+    byte_of = {letter: i for i, letter in enumerate(byte_letters())}
     ranks: dict[bytes, int] = {}
     for token, i in vocab.items():
         if token not in special_tokens:
@@ -814,13 +812,6 @@ def _read_ranks(vocab: Mapping[str, int], special_tokens: Mapping[str, int]) -> 
         if i < len(ranks):
             raise _refused(f"the special token {token!r} has id {i}, but ours come after all others")
     return ranks
-
-
-def _byte_letters() -> list[str]:
-    """GPT-2's letter for each byte: its Latin-1 character where that is printed, else one from U+0100 on."""
-    printed = {*range(33, 127), *range(161, 173), *range(174, 256)}
-    spare = count(256)
-    return [chr(i if i in printed else next(spare)) for i in range(256)]
 
 
 def _check_post_processor(part: Any) -> None:

@@ -210,7 +210,10 @@ def test_a_tokenizer_of_characters_comes_back(text, with_boundary, tmp_path_fact
     path = tmp_path_factory.mktemp("t") / "tokenizer.json"
     tokenizer.save(path)
     again = characters.CharTokenizer.load(path)
+    assert again == tokenizer
+    assert hash(again) == hash(tokenizer)
     assert repr(again) == repr(tokenizer)
+    assert again != characters.CharTokenizer(text + "\t", again.boundary) or "\t" in text
     assert again.decode(again.encode(text)) == text
     assert b"".join(again.decode_bytes([i]) for i in again.encode(text)) == text.encode()
     assert list(again.pieces(["a", "b"])) == ["a", "b"]

@@ -607,7 +607,7 @@ def test_a_prompt_that_is_no_tensor_gets_told_what_to_do(prompt):
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
-@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("text", TEXTS[1:])
 def test_bits_per_byte_of_a_text_are_its_summed_nats_over_the_bytes_of_the_targets(name, text):
     tokenizer = TOKENIZERS[name]
     model = small_gpt(tokenizer.vocab_size)

@@ -11,6 +11,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 
 from nnhelpers import files
@@ -102,6 +103,20 @@ def test_tensors_that_share_memory_or_need_gradients_are_written_as_the_numbers_
 
 class FullError(Exception):
     pass
+
+
+def test_a_full_disk_is_an_os_error_with_a_sentence_and_the_old_tensors_stay(tmp_path, monkeypatch):
+    path = tmp_path / "model.safetensors"
+    files.write_tensors(path, TENSORS)
+
+    def full(*_):
+        raise SafetensorError("No space left on device (os error 28)")
+
+    monkeypatch.setattr("safetensors.torch.save_file", full)
+    with pytest.raises(OSError, match=r"model.safetensors could not be written: No space left"):
+        files.write_tensors(path, {"a": torch.zeros(1)})
+    assert same(files.read_tensors(path)[0], TENSORS)
+    assert only(tmp_path, "model.safetensors")
 
 
 @pytest.mark.parametrize("error", [FullError, KeyboardInterrupt])

@@ -7,15 +7,12 @@ import json
 from collections.abc import Mapping
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from ..contracts import StrPath
 from ..data import data_folder, read_text
 from ..files import write_bytes
 from .splitting import GPT2_PATTERN, GPT4_PATTERN
-
-if TYPE_CHECKING:
-    from .tokenizer import BPETokenizer
 
 END = "<|endoftext|>"
 FILL_IN = {"<|fim_prefix|>": 100258, "<|fim_middle|>": 100259, "<|fim_suffix|>": 100260}
@@ -25,6 +22,17 @@ BUILT_IN: dict[str, tuple[str, dict[str, int]]] = {
     "cl100k_base": (GPT4_PATTERN, {END: 100257, **FILL_IN, "<|endofprompt|>": 100276}),
 }
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
+
+
+class Vocabulary(Protocol):
+    """What is written of a `BPETokenizer`, which stands above this module."""
+
+    pattern: str | None
+    special_tokens: dict[str, int]
+    vocab: dict[int, bytes]
+
+    @property
+    def merges(self) -> dict[tuple[int, int], int]: ...
 
 
 def check_destination(path: StrPath) -> None:
@@ -69,7 +77,7 @@ def write_ranks(path: StrPath, ranks: Mapping[bytes, int]) -> None:
 # ---- for people
 
 
-def write_vocabulary(tokenizer: BPETokenizer, path: StrPath) -> None:
+def write_vocabulary(tokenizer: Vocabulary, path: StrPath) -> None:
     r"""Write a list of all tokens that is made for reading, one token a line, its three parts between tabs.
 
     A line holds the id, the text between quotation marks, and where the token comes from: a byte, two earlier tokens,
@@ -104,7 +112,7 @@ def readable(token: bytes) -> str:
 # ---- Hugging Face
 
 
-def write_huggingface(tokenizer: BPETokenizer, folder: StrPath) -> None:
+def write_huggingface(tokenizer: Vocabulary, folder: StrPath) -> None:
     """Write tokenizer.json and tokenizer_config.json, which `tokenizers` and `transformers` read, into `folder`.
 
     They read the pattern with another engine (Oniguruma), which takes GPT-2's and GPT-4's alike. Two kinds of special
@@ -112,7 +120,7 @@ def write_huggingface(tokenizer: BPETokenizer, folder: StrPath) -> None:
     ordinary token, and one whose characters are all letters of GPT-2's byte alphabet, but not all ASCII.
     """
     special_tokens = tokenizer.special_tokens
-    letters = _byte_letters()
+    letters = byte_letters()
     ordinary = [tokenizer.vocab[i] for i in range(256 + len(tokenizer.merges))]
     spelled = ["".join([letters[byte] for byte in token]) for token in ordinary]
     _check_special_tokens(special_tokens, set(spelled), set(letters))
@@ -167,7 +175,7 @@ def _check_special_tokens(special_tokens: Mapping[str, int], spelled: set[str], 
             )
 
 
-def _byte_letters() -> list[str]:
+def byte_letters() -> list[str]:
     """GPT-2's letter for each byte: its Latin-1 character where that is printed, else one from U+0100 on."""
     printed = {*range(33, 127), *range(161, 173), *range(174, 256)}
     spare = count(256)
