@@ -24,6 +24,7 @@ BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, BLACK = COLORS = (
     "#F0E442",
     "#000000",
 )
+INK = "black"
 DASHES = ("-", "--", "-.", ":")  # because one curve may cover another
 
 
@@ -33,9 +34,20 @@ def use_style() -> None:
         from matplotlib_inline.config import InlineBackend
 
         # in a notebook: the layout leaves nothing to crop, so do not draw every figure twice for it
-        InlineBackend.instance().print_figure_kwargs = {"bbox_inches": None}
+        InlineBackend.instance().print_figure_kwargs = {"bbox_inches": None}  # type: ignore[dict-item]
     plt.rcParams.update(
         {
+            # both halves of each pair: what is drawn and what it is drawn on, whatever style was set before
+            "text.color": INK,
+            "axes.labelcolor": INK,
+            "axes.titlecolor": INK,
+            "axes.edgecolor": INK,
+            "xtick.color": INK,
+            "ytick.color": INK,
+            "grid.color": "#b0b0b0",
+            "legend.labelcolor": INK,
+            "axes.facecolor": "white",
+            "savefig.facecolor": "white",
             "figure.figsize": (7.0, 3.8),
             "figure.dpi": 100,
             "figure.facecolor": "white",
