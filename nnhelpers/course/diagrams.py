@@ -1,0 +1,1012 @@
+"""A pen for structure: boxes, tensors, table look-ups, trees and graphs, joined by arrows. Plain matplotlib.
+
+A drawing says what stands beside or above what and what flows where; places follow from the sizes of the texts::
+
+    x, layer = box("x", (32, 30), role="embedding"), box("linear", role="operation")
+    drawing = Diagram(row(x, layer, box("h", (32, 200), role="hidden")))
+    drawing.flow(x, layer)
+    drawing.figure()
+
+The same thing has the same colour in every lecture (Okabe and Ito 2008, safe for colour-blind readers), and a legend
+names the roles that a drawing uses:
+
+    token       orange            letters, tokens and their ids
+    embedding   sky blue          rows of a look-up table, vectors that stand for tokens
+    hidden      blue              what layers compute in between
+    output      green             logits and probabilities
+    parameter   reddish purple    what training changes
+    operation   white, dark edge  what is done with the numbers
+    residual    vermilion         the residual stream; also local derivatives on the arrows of a graph
+    plain       grey              everything else
+
+All lengths are in points (1/72 inch), y upwards. Each figure brings its own faces and text colours, so it looks the
+same under every theme of matplotlib.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import pairwise
+from math import hypot
+from typing import NamedTuple
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Circle, FancyBboxPatch, PathPatch, Polygon, Rectangle
+from matplotlib.path import Path
+from matplotlib.text import Text
+
+from .routing import (
+    DIRECTIONS,
+    OPPOSITE,
+    Point,
+    Rect,
+    around,
+    clear,
+    label_spot,
+    ports,
+    route,
+    straight,
+)
+
+PAPER = "#FFFFFF"
+INK = "#1C1C1C"
+LINE = "#4A4A4A"
+
+
+class Role(NamedTuple):
+    color: str
+    meaning: str
+
+
+ROLES = {
+    "token": Role("#E69F00", "tokens, ids"),
+    "embedding": Role("#56B4E9", "embeddings"),
+    "hidden": Role("#0072B2", "hidden values"),
+    "output": Role("#009E73", "logits, probabilities"),
+    "parameter": Role("#CC79A7", "parameters"),
+    "operation": Role("#5A5A5A", "operations"),
+    "residual": Role("#D55E00", "residual stream"),
+    "plain": Role("#8A8A8A", ""),
+}
+# the share of the role's colour in a face
+TINT = 0.30
+# vermilion, darkened until it can be read on white
+SLOPE = "#A34700"
+
+# points: between blocks of a row or a column
+GAP = 26.0
+HEAD = 7.0
+CORNER = 2.2
+
+
+class Font(NamedTuple):
+    size: float = 10.0
+    weight: str = "normal"
+    family: str = "DejaVu Sans"
+
+
+NAME, SHAPE, LABEL = Font(10), Font(8.5, family="DejaVu Sans Mono"), Font(9)
+LETTER, NUMBER, TITLE = Font(10.5, "bold", "DejaVu Sans Mono"), Font(8.5), Font(12, "bold")
+
+Shape = Sequence[int | str] | str
+
+
+# ---------------------------------------------------------------------------------------------------------- colours
+
+
+def tinted(color: str, share: float) -> str:
+    """`share` of the colour, the rest white."""
+    return to_hex(tuple(1 - share * (1 - channel) for channel in to_rgb(color)))
+
+
+def luminance(color: str) -> float:
+    """Relative luminance, 0 (black) to 1 (white), as in WCAG 2."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in to_rgb(color)]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def ink_on(face: str) -> str:
+    """The text colour that stands out on `face`: dark or white."""
+    return INK if (luminance(face) + 0.05) / (luminance(INK) + 0.05) >= 5 else PAPER
+
+
+def role_color(role: str) -> str:
+    if role not in ROLES:
+        raise ValueError(f"a role is one of {', '.join(ROLES)}, got {role!r}")
+    return ROLES[role].color
+
+
+# ------------------------------------------------------------------------------------------------------------- text
+
+
+def _text(x: float, y: float, text: str, font: Font, color: str) -> Text:
+    return Text(
+        x,
+        y,
+        text,
+        color=color,
+        fontsize=font.size,
+        fontweight=font.weight,
+        fontfamily=font.family,
+        math_fontfamily="dejavusans",
+        usetex=False,
+        ha="center",
+        va="center",
+        linespacing=1.25,
+    )
+
+
+@cache
+def text_size(text: str, font: Font = NAME) -> tuple[float, float]:
+    """Width and height in points, measured by the renderer."""
+    figure = Figure(dpi=144)
+    renderer = FigureCanvasAgg(figure).get_renderer()
+    artist = _text(0, 0, text, font, INK)
+    artist.set_figure(figure)
+    extent = artist.get_window_extent(renderer)
+    return extent.width / 2, extent.height / 2
+
+
+def shape_text(shape: Shape) -> str:
+    """(32, 3, 10) as "(32, 3, 10)"; a string stays as it is."""
+    if isinstance(shape, str):
+        return shape
+    return f"({', '.join(str(n) for n in shape)}{',' if len(shape) == 1 else ''})"
+
+
+# ----------------------------------------------------------------------------------------------------------- blocks
+
+
+class Block:
+    """Something with a size that gets its place when the diagram is drawn.
+
+    Rows and columns line their blocks up by the axes: `axis_x` and `axis_y`, from the lower left corner.
+    """
+
+    solid = False  # no arrow runs through a solid block
+
+    def __init__(self) -> None:
+        self.width = self.height = self.axis_x = self.axis_y = 0.0
+        self.x = self.y = 0.0
+        self.parts: list[Block] = []
+        self.arrows: list[Arrow] = []
+
+    @property
+    def frame(self) -> Rect:
+        """Where it stands, once the diagram was drawn."""
+        return Rect(self.x, self.y, self.x + self.width, self.y + self.height)
+
+    def arrange(self, spread: float) -> list[Point]:
+        """Set the own size and axes for gaps that are `spread` times as wide; the places of the parts in it."""
+        return []
+
+    def place(self, x: float, y: float) -> None:
+        self.x, self.y = x, y
+        for part, (dx, dy) in zip(self.parts, self.offsets, strict=True):
+            part.place(x + dx, y + dy)
+
+    def measure(self, spread: float) -> None:
+        for part in self.parts:
+            part.measure(spread)
+        self.offsets = self.arrange(spread)
+
+    def all(self) -> Iterator[Block]:
+        """This block and everything in it."""
+        yield self
+        for part in self.parts:
+            yield from part.all()
+
+    def role_names(self) -> Iterator[str]:
+        yield from ()
+
+    def paint(self, axes: Axes, number: int) -> None:
+        """Draw what belongs to the block itself; the parts are drawn after it."""
+
+    def _size(self, width: float, height: float) -> None:
+        self.width, self.height, self.axis_x, self.axis_y = width, height, width / 2, height / 2
+
+
+class Box(Block):
+    """Lines of text in a rectangle, a circle, or on a pile of sheets, which stand for the batch."""
+
+    solid = True
+
+    def __init__(
+        self,
+        lines: Sequence[tuple[str, Font]],
+        role: str = "plain",
+        face: str | None = None,
+        pad: tuple[float, float] = (9.0, 6.0),
+        least: tuple[float, float] = (0.0, 0.0),
+        circle: bool = False,
+        sheets: int = 0,
+        border: str | None = None,
+    ):
+        super().__init__()
+        self.lines, self.role, self.circle, self.sheets = list(lines), role, circle, sheets
+        color = role_color(role)
+        pale = PAPER if role == "operation" else tinted(color, 0.12 if role == "plain" else TINT)
+        self.face = face or pale
+        self.border = border or color
+        sizes = [text_size(text, font) for text, font in lines]
+        self.text_height = sum(h for _, h in sizes) + 2.5 * max(len(sizes) - 1, 0)
+        width = max([w for w, _ in sizes], default=0) + 2 * pad[0]
+        height = self.text_height + 2 * pad[1]
+        width, height = max(width, least[0]), max(height, least[1])
+        if circle:
+            width = height = max(hypot(*text_size(*lines[0])) + 4, least[0], least[1]) if lines else least[0]
+        self._size(width + self.SHEET * sheets, height + self.SHEET * sheets)
+
+    SHEET = 3.5
+
+    def role_names(self) -> Iterator[str]:
+        yield self.role
+
+    def paint(self, axes: Axes, number: int) -> None:
+        offset = self.SHEET * self.sheets
+        w, h = self.width - offset, self.height - offset
+        for sheet in range(self.sheets, -1, -1):
+            x, y = self.x + self.SHEET * sheet, self.y + self.SHEET * sheet
+            patch: Circle | FancyBboxPatch
+            if self.circle:
+                patch = Circle((x + w / 2, y + h / 2), w / 2)
+            else:
+                patch = FancyBboxPatch((x, y), w, h, boxstyle=f"round,pad=0,rounding_size={CORNER}")
+            patch.set(facecolor=self.face, edgecolor=self.border, linewidth=1.1, zorder=3)
+            patch.set_gid(f"box {number}" if sheet == 0 else f"sheet {number}")
+            axes.add_patch(patch)
+        top = self.y + h / 2 + self.text_height / 2
+        for text, font in self.lines:
+            height = text_size(text, font)[1]
+            artist = _text(self.x + w / 2, top - height / 2, text, font, ink_on(self.face))
+            artist.set(zorder=4, gid=f"text {number}")
+            axes.add_artist(artist)
+            top -= height + 2.5
+
+
+class Note(Block):
+    """Text without a box, straight on the paper."""
+
+    solid = True
+
+    def __init__(self, text: str, font: Font = LABEL, color: str = INK):
+        super().__init__()
+        self.text, self.font, self.color = text, font, color
+        width, height = text_size(text, font)
+        self._size(width + 4, height + 2)
+
+    def paint(self, axes: Axes, number: int) -> None:
+        artist = _text(*self.frame.centre, self.text, self.font, self.color)
+        artist.set(zorder=4, gid=f"note {number}")
+        axes.add_artist(artist)
+
+
+class Space(Block):
+    """Nothing, of a certain size."""
+
+    def __init__(self, width: float = 0.0, height: float = 0.0):
+        super().__init__()
+        self._size(width, height)
+
+
+class Region(Block):
+    """Some blocks of the drawing taken together, as one end of an arrow: a row of a table, say."""
+
+    def __init__(self, members: Sequence[Block]):
+        super().__init__()
+        self.members = list(members)
+
+    @property
+    def frame(self) -> Rect:
+        return around([member.frame for member in self.members])
+
+
+class Grid(Block):
+    """Blocks in rows and columns, lined up by their axes, or by their edges."""
+
+    def __init__(
+        self, rows: Sequence[Sequence[Block | None]], gap: tuple[float, float], align: str = "axis"
+    ):
+        super().__init__()
+        if align not in ("axis", "left", "right", "top", "bottom"):
+            raise ValueError(f"align is axis, left, right, top or bottom, got {align!r}")
+        self.cells = [
+            (i, j, block) for i, row in enumerate(rows) for j, block in enumerate(row) if block is not None
+        ]
+        self.n_rows, self.n_columns = len(rows), max((len(row) for row in rows), default=0)
+        self.gap, self.align = gap, align
+        self.parts = [block for _, _, block in self.cells]
+
+    def _anchor(self, block: Block) -> Point:
+        x = {"left": 0.0, "right": block.width}.get(self.align, block.axis_x)
+        y = {"bottom": 0.0, "top": block.height}.get(self.align, block.axis_y)
+        return x, y
+
+    def arrange(self, spread: float) -> list[Point]:
+        before, after = np.zeros(self.n_columns), np.zeros(self.n_columns)
+        below, above = np.zeros(self.n_rows), np.zeros(self.n_rows)
+        for i, j, block in self.cells:
+            x, y = self._anchor(block)
+            before[j], after[j] = max(before[j], x), max(after[j], block.width - x)
+            below[i], above[i] = max(below[i], y), max(above[i], block.height - y)
+        h_gap, v_gap = spread * self.gap[0], spread * self.gap[1]
+        lefts = np.cumsum([0.0, *(before + after + h_gap)])[: self.n_columns]
+        self.width = float(sum(before + after) + h_gap * max(self.n_columns - 1, 0))
+        self.height = float(sum(below + above) + v_gap * max(self.n_rows - 1, 0))
+        tops = self.height - np.cumsum([0.0, *(below + above + v_gap)])[: self.n_rows]
+        columns, rows = lefts + before, tops - above
+        self.axis_x = float(columns[0]) if self.n_columns == 1 and self.align == "axis" else self.width / 2
+        self.axis_y = float(rows[0]) if self.n_rows == 1 and self.align == "axis" else self.height / 2
+        anchors = [self._anchor(block) for _, _, block in self.cells]
+        return [
+            (float(columns[j] - x), float(rows[i] - y))
+            for (i, j, _), (x, y) in zip(self.cells, anchors, strict=True)
+        ]
+
+
+class Attached(Block):
+    """A block with another at its side, which does not move the axes."""
+
+    def __init__(self, main: Block, extra: Block, side: str, gap: float):
+        super().__init__()
+        if side not in DIRECTIONS:
+            raise ValueError(f"side is left, right, top or bottom, got {side!r}")
+        self.parts, self.side, self.gap = [main, extra], side, gap
+
+    def arrange(self, spread: float) -> list[Point]:
+        main, extra = self.parts
+        gap = self.gap * spread
+        x, y = main.axis_x - extra.axis_x, main.axis_y - extra.axis_y
+        if self.side in ("left", "right"):
+            x = main.width + gap if self.side == "right" else -gap - extra.width
+        else:
+            y = main.height + gap if self.side == "top" else -gap - extra.height
+        left, bottom = min(0.0, x), min(0.0, y)
+        self.width = max(main.width, x + extra.width) - left
+        self.height = max(main.height, y + extra.height) - bottom
+        self.axis_x, self.axis_y = main.axis_x - left, main.axis_y - bottom
+        return [(-left, -bottom), (x - left, y - bottom)]
+
+
+class Group(Block):
+    """A soft frame with a label in its upper left corner around a block."""
+
+    def __init__(self, body: Block, label: str, role: str, pad: float):
+        super().__init__()
+        self.parts, self.pad, self.role = [body], pad, role
+        self.color = role_color(role)
+        if label:
+            self.parts.append(Note(label, Font(9, "bold")))
+
+    def role_names(self) -> Iterator[str]:
+        yield self.role
+
+    def arrange(self, spread: float) -> list[Point]:
+        body, labels = self.parts[0], self.parts[1:]
+        pad, head = self.pad, sum(label.height + 2 for label in labels)
+        inner = max(body.width, *(label.width for label in labels), 0.0)
+        left = pad + (inner - body.width) / 2
+        self.width, self.height = inner + 2 * pad, body.height + 2 * pad + head
+        self.axis_x, self.axis_y = left + body.axis_x, pad + body.axis_y
+        spots = [(left, pad)]
+        return spots + [(6.0, self.height - label.height - 5) for label in labels]
+
+    def paint(self, axes: Axes, number: int) -> None:
+        frame = FancyBboxPatch(
+            (self.x, self.y), self.width, self.height, boxstyle="round,pad=0,rounding_size=6"
+        )
+        frame.set(facecolor=tinted(self.color, 0.07), edgecolor=tinted(self.color, 0.55), linewidth=1, zorder=1)
+        frame.set_gid(f"frame {number}")
+        axes.add_patch(frame)
+
+
+class Fixed(Block):
+    """Blocks whose places (of their lower left corners) a function tells once their sizes are known."""
+
+    def __init__(self, parts: Sequence[Block], places: Callable[[float], list[Point]]):
+        super().__init__()
+        self.parts, self.places = list(parts), places
+
+    def arrange(self, spread: float) -> list[Point]:
+        places = self.places(spread)
+        frames = [Rect(x, y, x + b.width, y + b.height) for b, (x, y) in zip(self.parts, places, strict=True)]
+        whole = around(frames)
+        self._size(whole.width, whole.height)
+        return [(x - whole.left, y - whole.bottom) for x, y in places]
+
+
+# ------------------------------------------------------------------------------------------------------ single things
+
+
+def box(
+    text: str,
+    shape: Shape = "",
+    role: str = "hidden",
+    sheets: int = 0,
+    width: float = 0.0,
+) -> Box:
+    """A named thing with its shape below the name; `sheets` behind it stand for further examples of a batch."""
+    lines = [(line, NAME) for line in text.split("\n")]
+    if shape:
+        lines.append((shape_text(shape), SHAPE))
+    return Box(lines, role, sheets=sheets, least=(width, 0.0))
+
+
+def tensor(text: str, shape: Shape, role: str = "hidden") -> Box:
+    """A pile of sheets with a name and a shape: a tensor whose first dimension is the batch."""
+    return box(text, shape, role, sheets=2)
+
+
+def operation(text: str) -> Box:
+    """What is done with the numbers: a circle around a sign such as + or ×, a box around words."""
+    if len(text) <= 1 or text in ("$\\sigma$",):
+        return Box([(text, Font(13))], "operation", circle=True, least=(21.0, 21.0))
+    return Box([(line, NAME) for line in text.split("\n")], "operation")
+
+
+def dot(role: str = "operation") -> Box:
+    """A point where a line branches."""
+    return Box([], role, face=role_color(role), circle=True, least=(7.0, 7.0))
+
+
+def note(text: str, bold: bool = False) -> Note:
+    """A few words without a box."""
+    return Note(text, Font(9, "bold" if bold else "normal"))
+
+
+def shape_note(shape: Shape) -> Note:
+    """A shape without a box, to stand beside what has it."""
+    return Note(shape_text(shape), SHAPE)
+
+
+def space(width: float = 0.0, height: float = 0.0) -> Space:
+    """Room in a row or a column."""
+    return Space(width, height)
+
+
+def tokens(texts: Sequence[str], gap: float = 8.0) -> Grid:
+    """A row of token boxes, equally wide. Its `parts` are the boxes."""
+    width = max(text_size(text, LETTER)[0] for text in texts) + 14
+    boxes = [Box([(text, LETTER)], "token", pad=(5, 4), least=(max(width, 24), 0)) for text in texts]
+    return Grid([boxes], (gap, gap))
+
+
+class Matrix(Grid):
+    """Numbers as cells. `row(i)`, `column(j)` and `cell(i, j)` can be ends of arrows; headers belong to them."""
+
+    solid = True
+
+    def __init__(self, body: list[list[Box]], left: list[Box], top: list[Box]):
+        corner: list[Block | None] = [None] if left else []
+        rows: list[list[Block | None]] = [[*corner, *top]] if top else []
+        rows += [[*left[i : i + 1], *cells] for i, cells in enumerate(body)]
+        super().__init__(rows, (0.0, 0.0))
+        self.body, self.left, self.top = body, left, top
+
+    def cell(self, i: int, j: int) -> Box:
+        return self.body[i][j]
+
+    def row(self, i: int) -> Region:
+        return Region([*self.left[i : i + 1], *self.body[i]])
+
+    def column(self, j: int) -> Region:
+        return Region([*self.top[j : j + 1], *(cells[j] for cells in self.body)])
+
+
+def matrix(
+    values: Sequence[Sequence[float | str | None]] | np.ndarray,
+    role: str = "hidden",
+    rows: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
+    format: str = ".2f",
+    header_role: str = "token",
+    cell: tuple[float, float] = (0.0, 0.0),
+    picked: Sequence[int] | None = None,
+) -> Matrix:
+    """A matrix (len(values), len(values[0])) as cells, with names for its `rows` and `columns`.
+
+    The stronger the colour, the larger the number in size; texts are drawn as they are and `None` as an empty grey
+    cell. With `format=""` the cells are small and hold no numbers. `picked` are rows that stand out from the others.
+    """
+    n_columns = {len(line) for line in values}
+    if len(n_columns) != 1:
+        raise ValueError("each row of a matrix has the same number of cells and there is at least one row")
+    if (rows is not None and len(rows) != len(values)) or (columns is not None and {len(columns)} != n_columns):
+        raise ValueError(
+            f"rows and columns need one name each, got {len(rows or ())} and {len(columns or ())} names for "
+            f"{len(values)} rows of {n_columns.pop()} cells"
+        )
+    numbers = [abs(float(v)) for line in values for v in line if _is_number(v)]
+    largest = max((n for n in numbers if np.isfinite(n)), default=1.0) or 1.0
+    texts = [[_cell_text(v, format) for v in line] for line in values]
+    widest = max((text_size(t, NUMBER)[0] for line in texts for t in line if t), default=0.0)
+    heads = [*(columns or ())]
+    widest = max([widest, *(text_size(t, LETTER if header_role == "token" else LABEL)[0] for t in heads)])
+    plain = not format and not any(t for line in texts for t in line)
+    width = max(cell[0], 9.0 if plain else widest + 9)
+    height = max(cell[1], 9.0 if plain else 18.0)
+    body = [
+        [
+            _cell(t, v, role, largest, (width, height), picked is None or i in picked)
+            for t, v in zip(line, values[i], strict=True)
+        ]
+        for i, line in enumerate(texts)
+    ]
+    return Matrix(
+        body,
+        [_header(text, header_role, (0.0, height)) for text in _equally_wide(rows, header_role)],
+        [_header(text, header_role, (width, 0.0)) for text in heads],
+    )
+
+
+def _is_number(value: float | str | None) -> bool:
+    return value is not None and not isinstance(value, str)
+
+
+def _cell_text(value: float | str | None, format: str) -> str:
+    if value is None or isinstance(value, str):
+        return value or ""
+    return f"{value:{format}}".replace("-", "−").replace("inf", "∞") if format else ""
+
+
+def _cell(
+    text: str, value: float | str | None, role: str, largest: float, size: tuple[float, float], picked: bool
+) -> Box:
+    color = role_color(role)
+    if value is None:
+        face = "#E9E9E9"
+    elif isinstance(value, str):
+        face = tinted(color, TINT)
+    else:
+        share = min(abs(float(value)) / largest, 1.0) if np.isfinite(value) else 0.0
+        face = tinted(color, 0.06 + 0.74 * share) if picked else tinted(color, 0.05 + 0.12 * share)
+    lines = [(text, NUMBER)] if text else []
+    return Box(lines, role, face=face, pad=(0, 0), least=size, border=tinted(color, 0.85 if picked else 0.45))
+
+
+def _equally_wide(names: Sequence[str] | None, role: str) -> list[str]:
+    return list(names or ())
+
+
+def _header(text: str, role: str, least: tuple[float, float]) -> Box:
+    if role == "token":
+        return Box([(text, LETTER)] if text else [], role, pad=(4.5, 2), least=least)
+    return Box([(text, LABEL)] if text else [], "plain", face=PAPER, pad=(5, 2.5), least=least, border=PAPER)
+
+
+def vector(
+    values: Sequence[float] | np.ndarray,
+    role: str = "hidden",
+    format: str = "",
+    vertical: bool = False,
+    names: Sequence[str] | None = None,
+    cell: tuple[float, float] = (0.0, 0.0),
+) -> Matrix:
+    """A strip of cells; `names` stand before (or, for a row, above) the cells."""
+    if vertical:
+        return matrix([[v] for v in values], role, rows=names, format=format, cell=cell)
+    return matrix([list(values)], role, columns=names, format=format, cell=cell)
+
+
+class Bars(Block):
+    """Numbers from 0 on as bars over their names."""
+
+    solid = True
+
+    def __init__(self, values: Sequence[float], names: Sequence[str], role: str, height: float, bar: float):
+        super().__init__()
+        if len(values) != len(names) or not len(values):
+            raise ValueError(f"each bar has one name, got {len(values)} values and {len(names)} names")
+        if min(values) < 0 or not max(values) > 0:
+            raise ValueError("bars show numbers from 0 on, at least one of them above 0")
+        self.values, self.role, self.rise = [float(v) for v in values], role, height
+        self.bar = max(bar, *(text_size(name, LETTER)[0] + 4 for name in names))
+        self.names = [_header(name, "token", (self.bar, 0.0)) for name in names]
+        self.parts = list(self.names)
+        self.color = role_color(role)
+
+    def role_names(self) -> Iterator[str]:
+        yield self.role
+
+    def arrange(self, spread: float) -> list[Point]:
+        bar = self.bar = max(self.bar, *(name.width for name in self.names))
+        self._size(bar * len(self.values), self.rise + self.names[0].height)
+        return [(i * bar, 0.0) for i in range(len(self.values))]
+
+    def paint(self, axes: Axes, number: int) -> None:
+        bottom, bar = self.y + self.names[0].height, self.bar
+        ground = Rectangle((self.x, bottom), self.width, self.rise)
+        ground.set(facecolor=tinted(self.color, 0.07), edgecolor=tinted(self.color, 0.85), linewidth=1.1, zorder=3)
+        ground.set_gid(f"box {number}")
+        axes.add_patch(ground)
+        for i, value in enumerate(self.values):
+            height = (self.rise - 5) * value / max(self.values)
+            column = Rectangle((self.x + (i + 0.18) * bar, bottom), 0.64 * bar, height)
+            column.set(facecolor=self.color, edgecolor="none", zorder=3.5, gid=f"bar {number}")
+            axes.add_patch(column)
+
+
+def bars(
+    values: Sequence[float], names: Sequence[str], role: str = "output", height: float = 46.0, bar: float = 14.0
+) -> Bars:
+    """Probabilities (or other numbers from 0 on) as bars above the names of what they belong to."""
+    return Bars(values, names, role, height, bar)
+
+
+# ------------------------------------------------------------------------------------------------------------ layouts
+
+
+def row(*blocks: Block, gap: float = GAP, align: str = "axis") -> Grid:
+    """Side by side, from left to right; `align` is axis, top or bottom."""
+    return Grid([blocks], (gap, gap), align)
+
+
+def column(*blocks: Block, gap: float = GAP, align: str = "axis") -> Grid:
+    """One below the other, from the top; `align` is axis, left or right."""
+    return Grid([[block] for block in blocks], (gap, gap), align)
+
+
+def grid(rows: Sequence[Sequence[Block | None]], gap: float | tuple[float, float] = GAP) -> Grid:
+    """Rows whose columns line up; `None` leaves a place empty. `gap` may be (across, down)."""
+    return Grid(rows, gap if isinstance(gap, tuple) else (gap, gap))
+
+
+def beside(main: Block, extra: Block, side: str = "right", gap: float = 8.0) -> Attached:
+    """`extra` at a side of `main`; for the row or column around them, only `main` counts when lining up."""
+    return Attached(main, extra, side, gap)
+
+
+def above(main: Block, extra: Block, gap: float = 4.0) -> Attached:
+    """`extra` above `main`, which keeps its axes."""
+    return Attached(main, extra, "top", gap)
+
+
+def below(main: Block, extra: Block, gap: float = 4.0) -> Attached:
+    """`extra` below `main`, which keeps its axes."""
+    return Attached(main, extra, "bottom", gap)
+
+
+def group(body: Block, label: str = "", role: str = "plain", pad: float = 14.0) -> Group:
+    """A soft frame around a block, with a label in its corner."""
+    return Group(body, label, role, pad)
+
+
+def equal_widths(*boxes: Box) -> None:
+    """Make boxes as wide as the widest of them."""
+    width = max(b.width for b in boxes)
+    for b in boxes:
+        b._size(width, b.height)
+
+
+@dataclass
+class Tree:
+    """A node of a tree: its box and the trees below it."""
+
+    root: Box
+    children: Sequence[Tree] = field(default_factory=tuple)
+    label: str = ""
+
+    def boxes(self) -> Iterator[Box]:
+        yield self.root
+        for child in self.children:
+            yield from child.boxes()
+
+
+def tree(top: Tree, gap: float = 14.0, level_gap: float = 30.0) -> Block:
+    """A tree with its root at the top and all its leaves on one line at the bottom."""
+    boxes = list(top.boxes())
+
+    def places(spread: float) -> list[Point]:
+        found: dict[int, Point] = {}
+        step = max(b.height for b in boxes) + spread * level_gap
+
+        def put(node: Tree, left: float) -> tuple[float, int]:
+            """Place a subtree from `left` on; the width it takes and its height in levels."""
+            x, level, centres = left, 0, []
+            for child in node.children:
+                width, height = put(child, x)
+                centres.append(found[id(child.root)][0] + child.root.width / 2)
+                x, level = x + width + gap * spread, max(level, height + 1)
+            width = max(x - gap * spread - left if node.children else 0.0, node.root.width)
+            middle = (centres[0] + centres[-1]) / 2 if centres else left + width / 2
+            found[id(node.root)] = (middle - node.root.width / 2, level * step)
+            return width, level
+
+        put(top, 0.0)
+        return [found[id(b)] for b in boxes]
+
+    drawn = Fixed(boxes, places)
+
+    def join(node: Tree) -> None:
+        for child in node.children:
+            drawn.arrows.append(Arrow(child.root, node.root, child.label, "top", "bottom", direct=True, head=False))
+            join(child)
+
+    join(top)
+    return drawn
+
+
+# ------------------------------------------------------------------------------------------------------------- arrows
+
+
+@dataclass(eq=False)
+class Arrow:
+    """What flows from one block to another. `leave` and `enter` are sides; without them the shortest way is found."""
+
+    start: Block
+    end: Block
+    label: str = ""
+    leave: str | None = None
+    enter: str | None = None
+    role: str = "operation"
+    width: float = 1.3
+    head: bool = True
+    direct: bool = False
+    dashed: bool = False
+    path: Callable[[], list[Point]] | None = None
+    spot: Callable[[], Point] | None = None
+
+    @property
+    def color(self) -> str:
+        return LINE if self.role == "operation" else role_color(self.role)
+
+    @property
+    def head_length(self) -> float:
+        return HEAD + 1.6 * (self.width - 1.3) if self.head else 0.0
+
+    def straight_path(self, shift: float = 0.0) -> list[Point]:
+        """Its course if it needs no bend, else nothing."""
+        if self.path is not None:
+            return self.path()
+        if self.direct:
+            leave, enter = self.leave or "right", self.enter or OPPOSITE[self.leave or "right"]
+            return [self.start.frame.side(leave), self.end.frame.side(enter)]
+        return straight(self.start.frame, self.end.frame, self.leave, self.enter, shift)
+
+    def paint(self, axes: Axes, path: list[Point], number: int) -> None:
+        style = {"edgecolor": self.color, "linewidth": self.width, "zorder": 2}
+        line = PathPatch(_rounded(_shortened(path, 0.7 * self.head_length)), facecolor="none", **style)
+        line.set(capstyle="butt", joinstyle="round", gid=f"arrow {number}")
+        if self.dashed:
+            line.set_linestyle((0, (4, 2.5)))
+        axes.add_patch(line)
+        if self.head:
+            head = Polygon(_head(path, self.head_length), closed=True)
+            head.set(facecolor=self.color, edgecolor="none", zorder=2.5, gid=f"head {number}")
+            axes.add_patch(head)
+
+
+def _shortened(path: list[Point], by: float) -> list[Point]:
+    (x0, y0), (x1, y1) = path[-2:]
+    length = hypot(x1 - x0, y1 - y0) or 1.0
+    share = max(0.0, 1 - by / length)
+    return [*path[:-1], (x0 + share * (x1 - x0), y0 + share * (y1 - y0))]
+
+
+def _head(path: list[Point], length: float) -> list[Point]:
+    """A triangle whose tip is the end of the path; the tip comes first."""
+    (x0, y0), (x1, y1) = path[-2:]
+    distance = hypot(x1 - x0, y1 - y0) or 1.0
+    dx, dy = (x1 - x0) / distance, (y1 - y0) / distance
+    base, half = (x1 - length * dx, y1 - length * dy), 0.46 * length
+    return [(x1, y1), (base[0] - half * dy, base[1] + half * dx), (base[0] + half * dy, base[1] - half * dx)]
+
+
+def _rounded(path: list[Point], radius: float = 5.0) -> Path:
+    """The path with its corners rounded."""
+    vertices, codes = [path[0]], [Path.MOVETO]
+    for before, corner, after in zip(path, path[1:], path[2:], strict=False):
+        reach = min(radius, *(hypot(p[0] - corner[0], p[1] - corner[1]) / 2 for p in (before, after)))
+        first, second = (_towards(corner, p, reach) for p in (before, after))
+        vertices += [first, corner, second]
+        codes += [Path.LINETO, Path.CURVE3, Path.CURVE3]
+    return Path([*vertices, path[-1]], [*codes, Path.LINETO])
+
+
+def _towards(p: Point, q: Point, distance: float) -> Point:
+    length = hypot(q[0] - p[0], q[1] - p[1]) or 1.0
+    return p[0] + distance * (q[0] - p[0]) / length, p[1] + distance * (q[1] - p[1]) / length
+
+
+# ------------------------------------------------------------------------------------------------------------ diagram
+
+
+class Diagram:
+    """A block, the arrows in it, a title above and a legend of the roles below."""
+
+    def __init__(self, body: Block, title: str = "", legend: bool = True):
+        self.body, self.title, self.legend = body, title, legend
+        self.own_arrows: list[Arrow] = []
+
+    @property
+    def arrows(self) -> list[Arrow]:
+        return [arrow for block in self.body.all() for arrow in block.arrows] + self.own_arrows
+
+    def arrow(
+        self,
+        start: Block,
+        end: Block,
+        label: str = "",
+        leave: str | None = None,
+        enter: str | None = None,
+        role: str = "operation",
+        width: float = 1.3,
+        head: bool = True,
+        direct: bool = False,
+        dashed: bool = False,
+    ) -> None:
+        """Something flows from `start` to `end`: straight if they face each other, else around the boxes.
+
+        `leave` and `enter` choose the sides (left, right, top, bottom); `direct` draws a slanted line.
+        """
+        for side in (leave, enter):
+            if side not in (None, *DIRECTIONS):
+                raise ValueError(f"an arrow leaves and enters at left, right, top or bottom, got {side!r}")
+        self.own_arrows.append(Arrow(start, end, label, leave, enter, role, width, head, direct, dashed))
+
+    def flow(self, *blocks: Block, role: str = "operation", width: float = 1.3) -> None:
+        """An arrow from each of the blocks to the next."""
+        for start, end in pairwise(blocks):
+            self.arrow(start, end, role=role, width=width)
+
+    def figure(self) -> Figure:
+        """Place everything and draw it. Gaps grow until each arrow finds a way and each label a free place."""
+        for spread in (1.0, 1.2, 1.5, 2.0, 2.7, 3.6):
+            self.body.measure(spread)
+            self.body.place(0.0, 0.0)
+            self._check_ends()
+            paths = self._paths()
+            spots = self._label_spots(paths) if paths is not None else None
+            if paths is not None and spots is not None:
+                return self._painted(paths, spots)
+        raise ValueError(
+            "no free way or place was found for an arrow or its label: put fewer arrows between these blocks"
+        )
+
+    def _check_ends(self) -> None:
+        inside = {id(block) for block in self.body.all()}
+        for arrow in self.arrows:
+            for end in (arrow.start, arrow.end):
+                members = end.members if isinstance(end, Region) else [end]
+                if not all(id(member) in inside for member in members):
+                    raise ValueError("an arrow joins a block that is not part of this diagram")
+
+    def _obstacles(self) -> list[Rect]:
+        """The frames of the outermost solid blocks, and nothing of what is in them."""
+        found: list[Rect] = []
+
+        def search(block: Block) -> None:
+            if block.solid:
+                found.append(block.frame)
+                return
+            for part in block.parts:
+                search(part)
+
+        search(self.body)
+        return found
+
+    def _paths(self) -> list[list[Point]] | None:
+        arrows, obstacles = self.arrows, self._obstacles()
+        paths: list[list[Point]] = [[] for _ in arrows]
+        pairs = [frozenset((id(arrow.start), id(arrow.end))) for arrow in arrows]
+        for i, arrow in enumerate(arrows):
+            repeats = pairs.count(pairs[i])
+            shift = 14.0 * (pairs[:i].count(pairs[i]) - (repeats - 1) / 2)
+            path = arrow.straight_path(shift)
+            taken = [p for p in paths if p]
+            if arrow.path is not None or arrow.direct or (path and clear(path, obstacles, taken)):
+                paths[i] = path
+        for i, arrow in enumerate(arrows):
+            if not paths[i]:
+                starts = ports(arrow.start.frame, [arrow.leave] if arrow.leave else list(DIRECTIONS))
+                ends = ports(arrow.end.frame, [arrow.enter] if arrow.enter else list(DIRECTIONS))
+                paths[i] = route(starts, ends, obstacles, [p for p in paths if p])
+                if not paths[i]:
+                    return None
+        return paths
+
+    def _label_spots(self, paths: list[list[Point]]) -> dict[int, Rect] | None:
+        obstacles = self._obstacles()
+        edges = [
+            [(f.left, f.bottom), (f.left, f.top), (f.right, f.top), (f.right, f.bottom), (f.left, f.bottom)]
+            for f in (block.frame for block in self.body.all() if isinstance(block, Group))
+        ]
+        spots: dict[int, Rect] = {}
+        for i, arrow in enumerate(self.arrows):
+            if not arrow.label:
+                continue
+            width, height = text_size(arrow.label, LABEL)
+            if arrow.spot is not None:
+                x, y = arrow.spot()
+                spots[i] = Rect(x - width / 2, y - height / 2, x + width / 2, y + height / 2)
+                continue
+            # the head is wider than the line
+            gap = 3.0 + arrow.width / 2
+            spot = label_spot(
+                paths[i], (width + 2, height), [*obstacles, *spots.values()], [*paths, *edges], gap
+            )
+            if spot is None:
+                return None
+            spots[i] = spot
+        return spots
+
+    def _painted(self, paths: list[list[Point]], spots: dict[int, Rect]) -> Figure:
+        points = [Rect(x, y, x, y).grown(5) for path in paths for x, y in path]
+        whole = around([self.body.frame, *points, *spots.values()])
+        extras = self._title_and_legend(whole)
+        whole = around([whole, *(extra.frame for extra in extras)]).grown(12)
+        figure = plt.figure(figsize=(whole.width / 72, whole.height / 72), facecolor=PAPER, layout="none")
+        axes = figure.add_axes((0, 0, 1, 1))
+        axes.set(xlim=(whole.left, whole.right), ylim=(whole.bottom, whole.top))
+        axes.set_axis_off()
+        # an own sheet of paper: a theme may give saved figures a dark face
+        axes.add_patch(
+            Rectangle(
+                (whole.left - 1, whole.bottom - 1),
+                whole.width + 2,
+                whole.height + 2,
+                facecolor=PAPER,
+                edgecolor="none",
+                zorder=0,
+                gid="paper",
+            )
+        )
+        blocks = [block for top in (self.body, *extras) for block in top.all()]
+        for number, block in enumerate(blocks):
+            block.paint(axes, number)
+        for number, (arrow, path) in enumerate(zip(self.arrows, paths, strict=True)):
+            arrow.paint(axes, path, number)
+        for number, spot in spots.items():
+            color = SLOPE if self.arrows[number].role == "residual" else INK
+            artist = _text(*spot.centre, self.arrows[number].label, LABEL, color)
+            artist.set(zorder=5, gid=f"label {number}")
+            axes.add_artist(artist)
+        return figure
+
+    def _title_and_legend(self, whole: Rect) -> list[Block]:
+        """Both stand at the left: the title above the drawing, the legend below it."""
+        extras: list[Block] = []
+        if self.title:
+            title = Note(_wrapped(self.title, TITLE, max(whole.width, 340.0)), TITLE)
+            title.measure(1.0)
+            title.place(whole.left, whole.top + 12)
+            extras.append(title)
+        used = {name for block in self.body.all() for name in block.role_names()}
+        used |= {arrow.role for arrow in self.arrows if arrow.role != "operation"}
+        entries = [_legend_entry(name) for name in ROLES if name in used and ROLES[name].meaning]
+        if self.legend and entries:
+            lines: list[list[Block]] = [[]]
+            for entry in entries:
+                entry.measure(1.0)
+                if sum(e.width + 16 for e in lines[-1]) + entry.width > max(whole.width, 200.0):
+                    lines.append([])
+                lines[-1].append(entry)
+            legend = column(*(row(*line, gap=16) for line in lines), gap=4, align="left")
+            legend.measure(1.0)
+            legend.place(whole.left, whole.bottom - 14 - legend.height)
+            extras.append(legend)
+        return extras
+
+
+def _legend_entry(role: str) -> Block:
+    swatch = Box([], role, pad=(0, 0), least=(13, 10))
+    return row(swatch, Note(ROLES[role].meaning, Font(8.5)), gap=3)
+
+
+def _wrapped(text: str, font: Font, width: float) -> str:
+    """The text with line breaks, so that no line is wider than `width` unless a single word is."""
+    lines = [""]
+    for word in text.split(" "):
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and text_size(longer, font)[0] > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return "\n".join(lines)
