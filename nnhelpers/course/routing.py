@@ -148,10 +148,10 @@ def clear(path: Sequence[Point], obstacles: Sequence[Rect], taken: Sequence[Sequ
     inner = [rect.grown(-0.5) for rect in obstacles]
     if any(rect.meets(p, q) for p, q in pairwise(path) for rect in inner):
         return False
-    beside = [around([p, q]) for p, q in ((Rect(*p, *p), Rect(*q, *q)) for p, q in pairwise(path))]
+    segments = [around([Rect(*p, *p), Rect(*q, *q)]) for p, q in pairwise(path)]
     for other in taken:
         for p, q in pairwise(other):
-            for segment in beside:
+            for segment in segments:
                 parallel = (p[0] == q[0] and segment.width == 0) or (p[1] == q[1] and segment.height == 0)
                 if parallel and segment.grown(3).meets(p, q):
                     return False
@@ -178,19 +178,26 @@ class Lanes:
 
 
 def route(
-    starts: Sequence[Port], ends: Sequence[Port], obstacles: Sequence[Rect], taken: Sequence[Sequence[Point]]
+    starts: Sequence[Port],
+    ends: Sequence[Port],
+    obstacles: Sequence[Rect],
+    taken: Sequence[Sequence[Point]],
+    shared: Sequence[Sequence[Point]] = (),
 ) -> list[Point]:
     """The cheapest right-angled path from one of `starts` to one of `ends`, or nothing if there is none.
 
-    `taken` are the paths of earlier arrows: crossing one is dear, running along one dearer.
+    `taken` are the paths of earlier arrows: crossing one is dear, running along one dearer. The path may run along
+    those that are `shared`, but not across them.
     """
     stubs = [port.stub for port in (*starts, *ends)]
     xs = Lanes([x for r in obstacles for x in (r.left, r.right)], [x for x, _ in stubs])
     ys = Lanes([y for r in obstacles for y in (r.bottom, r.top)], [y for _, y in stubs])
-    costs = _costs(xs, ys, obstacles, taken)
-    goals: dict[tuple[int, int], list[tuple[Port, Point]]] = {}
+    costs = _costs(xs, ys, obstacles, taken, COST_OF_SHARING)
+    for side, extra in _costs(xs, ys, [], shared, 0.0).items():
+        costs[side] = np.maximum(costs[side], extra)
+    goals: dict[tuple[int, int], list[Port]] = {}
     for port, (x, y) in zip(ends, stubs[len(starts) :], strict=True):
-        goals.setdefault((xs.index[x], ys.index[y]), []).append((port, (x, y)))
+        goals.setdefault((xs.index[x], ys.index[y]), []).append(port)
     queue: list[tuple[float, tuple[int, int, str]]] = []
     origin: dict[tuple[int, int, str], Port] = {}
     best: dict[tuple[int, int, str], float] = {}
@@ -207,7 +214,7 @@ def route(
             break
         if cost > best[state]:
             continue
-        for port, _ in goals.get(state[:2], []):
+        for port in goals.get(state[:2], []):
             if state[2] == port.side:
                 continue
             total = cost + port.cost + COST_OF_BEND * (state[2] != OPPOSITE[port.side])
@@ -244,7 +251,7 @@ def _moves(
 
 
 def _costs(
-    xs: Lanes, ys: Lanes, obstacles: Sequence[Rect], taken: Sequence[Sequence[Point]]
+    xs: Lanes, ys: Lanes, obstacles: Sequence[Rect], taken: Sequence[Sequence[Point]], sharing: float
 ) -> dict[str, np.ndarray]:
     """The cost of each step to the right, (len(xs) - 1, len(ys)), and of each step up, (len(xs), len(ys) - 1)."""
     across = np.diff(xs.at)[:, None] * ys.price[None, :]
@@ -262,10 +269,10 @@ def _costs(
             level = bottom == top
             beside = np.outer((x0 < right) & (x1 > left), abs(ys.at - bottom) < LANE - 1)
             through = np.outer((x0 < left) & (x1 >= left), (ys.at >= bottom) & (ys.at <= top))
-            across += COST_OF_SHARING * beside if level else COST_OF_CROSSING * through
+            across += sharing * beside if level else COST_OF_CROSSING * through
             beside = np.outer(abs(xs.at - left) < LANE - 1, (y0 < top) & (y1 > bottom))
             through = np.outer((xs.at >= left) & (xs.at <= right), (y0 < bottom) & (y1 >= bottom))
-            up += COST_OF_CROSSING * through if level else COST_OF_SHARING * beside
+            up += COST_OF_CROSSING * through if level else sharing * beside
     return {"across": across, "up": up}
 
 
