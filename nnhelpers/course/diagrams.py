@@ -57,7 +57,7 @@ from .routing import (
 
 PAPER = "#FFFFFF"
 # cells with one of these stand for cells that are left out
-ELLIPSES = ("…", "⋮")
+LEFT_OUT = ("…", "⋮", "")
 INK = "#1C1C1C"
 LINE = "#4A4A4A"
 
@@ -77,6 +77,8 @@ ROLES = {
     "residual": Role("#D55E00", "residual stream"),
     "plain": Role("#8A8A8A", ""),
 }
+# how far a line's baseline lies below its middle, in sizes of the font
+BASELINE = 0.32
 # the share of the role's colour in a face
 TINT = 0.30
 # vermilion, darkened until it can be read on white
@@ -129,9 +131,11 @@ def role_color(role: str) -> str:
 
 
 def _text(x: float, y: float, text: str, font: Font, color: str) -> Text:
+    """Text centred at a point. A line of letters is centred by its font, so that a, d and g share their baseline."""
+    single = "$" not in text and "\n" not in text
     return Text(
         x,
-        y,
+        y - BASELINE * font.size if single else y,
         text,
         color=color,
         fontsize=font.size,
@@ -140,20 +144,25 @@ def _text(x: float, y: float, text: str, font: Font, color: str) -> Text:
         math_fontfamily="dejavusans",
         usetex=False,
         ha="center",
-        va="center",
-        linespacing=1.25,
+        va="baseline" if single else "center",
     )
 
 
 @cache
 def text_size(text: str, font: Font = NAME) -> tuple[float, float]:
-    """Width and height in points, measured by the renderer."""
-    figure = Figure(dpi=144)
-    renderer = FigureCanvasAgg(figure).get_renderer()
-    artist = _text(0, 0, text, font, INK)
-    artist.set_figure(figure)
-    extent = artist.get_window_extent(renderer)
-    return extent.width / 2, extent.height / 2
+    """Width and height in points, measured by the renderer.
+
+    Hinting moves letters to whole pixels, so the same text is up to 4% wider at one resolution than at another: the
+    largest size over the usual resolutions counts.
+    """
+    sizes = []
+    for dpi in (72, 100, 144, 200):
+        figure = Figure(dpi=dpi)
+        artist = _text(0, 0, text, font, INK)
+        artist.set_figure(figure)
+        extent = artist.get_window_extent(FigureCanvasAgg(figure).get_renderer())
+        sizes.append((extent.width * 72 / dpi, max(extent.height * 72 / dpi, 1.2 * font.size)))
+    return max(width for width, _ in sizes), max(height for _, height in sizes)
 
 
 def shape_text(shape: Shape) -> str:
@@ -230,8 +239,11 @@ class Box(Block):
         circle: bool = False,
         sheets: int = 0,
         border: str | None = None,
+        corner: float = CORNER,
+        linewidth: float = 1.1,
     ):
         super().__init__()
+        self.corner, self.linewidth = corner, linewidth
         self.lines, self.role, self.circle, self.sheets = list(lines), role, circle, sheets
         color = role_color(role)
         pale = PAPER if role == "operation" else tinted(color, 0.12 if role == "plain" else TINT)
@@ -260,8 +272,9 @@ class Box(Block):
             if self.circle:
                 patch = Circle((x + w / 2, y + h / 2), w / 2)
             else:
-                patch = FancyBboxPatch((x, y), w, h, boxstyle=f"round,pad=0,rounding_size={CORNER}")
-            patch.set(facecolor=self.face, edgecolor=self.border, linewidth=1.1, zorder=3)
+                patch = FancyBboxPatch((x, y), w, h, boxstyle=f"round,pad=0,rounding_size={self.corner}")
+            face = "none" if self.border == "none" else self.face
+            patch.set(facecolor=face, edgecolor=self.border, linewidth=self.linewidth, zorder=3)
             patch.set_gid(f"box {number}" if sheet == 0 else f"sheet {number}")
             axes.add_patch(patch)
         top = self.y + h / 2 + self.text_height / 2
@@ -314,7 +327,11 @@ class Grid(Block):
     """Blocks in rows and columns, lined up by their axes, or by their edges."""
 
     def __init__(
-        self, rows: Sequence[Sequence[Block | None]], gap: tuple[float, float], align: str = "axis"
+        self,
+        rows: Sequence[Sequence[Block | None]],
+        gap: tuple[float, float],
+        align: str = "axis",
+        axis: int | None = None,
     ):
         super().__init__()
         if align not in ("axis", "left", "right", "top", "bottom"):
@@ -324,6 +341,7 @@ class Grid(Block):
         ]
         self.n_rows, self.n_columns = len(rows), max((len(row) for row in rows), default=0)
         self.gap, self.align = gap, align
+        self.axis_column = 0 if axis is None and self.n_columns == 1 and align == "axis" else axis
         self.parts = [block for _, _, block in self.cells]
 
     def _anchor(self, block: Block) -> Point:
@@ -344,7 +362,7 @@ class Grid(Block):
         self.height = float(sum(below + above) + v_gap * max(self.n_rows - 1, 0))
         tops = self.height - np.cumsum([0.0, *(below + above + v_gap)])[: self.n_rows]
         columns, rows = lefts + before, tops - above
-        self.axis_x = float(columns[0]) if self.n_columns == 1 and self.align == "axis" else self.width / 2
+        self.axis_x = self.width / 2 if self.axis_column is None else float(columns[self.axis_column])
         self.axis_y = float(rows[0]) if self.n_rows == 1 and self.align == "axis" else self.height / 2
         anchors = [self._anchor(block) for _, _, block in self.cells]
         return [
@@ -453,9 +471,11 @@ def operation(text: str) -> Box:
     return Box([(line, NAME) for line in text.split("\n")], "operation")
 
 
-def dot(role: str = "operation") -> Box:
-    """A point where a line branches."""
-    return Box([], role, face=role_color(role), circle=True, least=(7.0, 7.0))
+def dot(role: str = "operation", size: float = 7.0, strong: bool = True) -> Box:
+    """A point where a line branches, or one unit of a layer; not `strong` ones are pale."""
+    color = role_color(role)
+    face, border = (color, color) if strong else (tinted(color, 0.12), tinted(color, 0.5))
+    return Box([], role, face=face, border=border, circle=True, least=(size, size))
 
 
 def note(text: str, bold: bool = False) -> Note:
@@ -473,11 +493,16 @@ def space(width: float = 0.0, height: float = 0.0) -> Space:
     return Space(width, height)
 
 
-def tokens(texts: Sequence[str], gap: float = 8.0) -> Grid:
-    """A row of token boxes, equally wide. Its `parts` are the boxes."""
-    width = max(text_size(text, LETTER)[0] for text in texts) + 14
-    boxes = [Box([(text, LETTER)], "token", pad=(5, 4), least=(max(width, 24), 0)) for text in texts]
-    return Grid([boxes], (gap, gap))
+def token(text: str, width: float = 24.0) -> Box:
+    """A letter, a token or an id."""
+    return Box([(text, LETTER)], "token", pad=(7, 4), least=(width, 0))
+
+
+def tokens(texts: Sequence[str], gap: float = 8.0, upright: bool = False) -> Grid:
+    """A row (or a column, `upright`) of equally wide token boxes, which are its `parts`."""
+    boxes = [token(text) for text in texts]
+    equal_widths(*boxes)
+    return column(*boxes, gap=gap) if upright else row(*boxes, gap=gap)
 
 
 class Matrix(Grid):
@@ -511,10 +536,11 @@ def matrix(
     header_role: str = "token",
     cell: tuple[float, float] = (0.0, 0.0),
     picked: Sequence[int] | None = None,
+    shade: bool = True,
 ) -> Matrix:
     """A matrix (len(values), len(values[0])) as cells, with names for its `rows` and `columns`.
 
-    The stronger the colour, the larger the number in size; texts are drawn as they are and `None` as an empty grey
+    The stronger the colour, the larger the number in size (unless `shade` is off); texts are drawn as they are and `None` as an empty grey
     cell. With `format=""` the cells are small and hold no numbers. `picked` are rows that stand out from the others.
     """
     n_columns = {len(line) for line in values}
@@ -531,12 +557,11 @@ def matrix(
     widest = max((text_size(t, NUMBER)[0] for line in texts for t in line if t), default=0.0)
     heads = [*(columns or ())]
     widest = max([widest, *(text_size(t, LETTER if header_role == "token" else LABEL)[0] for t in heads)])
-    plain = not format and not any(t for line in texts for t in line)
-    width = max(cell[0], 9.0 if plain else widest + 9)
-    height = max(cell[1], 9.0 if plain else 18.0)
+    width = max(cell[0], widest + 9 if format else max(widest + 1, 9.0))
+    height = max(cell[1], 18.0 if format else 9.0)
     body = [
         [
-            _cell(t, v, role, largest, (width, height), picked is None or i in picked)
+            _cell(t, v, role, largest if shade else np.inf, (width, height), picked is None or i in picked)
             for t, v in zip(line, values[i], strict=True)
         ]
         for i, line in enumerate(texts)
@@ -562,8 +587,8 @@ def _cell(
     text: str, value: float | str | None, role: str, largest: float, size: tuple[float, float], picked: bool
 ) -> Box:
     color = role_color(role)
-    if value in ELLIPSES:
-        return Box([(text, NUMBER)], "plain", face=PAPER, pad=(0, 0), least=size, border=PAPER)
+    if value in LEFT_OUT:
+        return Box([(text, NUMBER)] if text else [], "plain", face=PAPER, pad=(0, 0), least=size, border="none")
     if value is None:
         face = "#E9E9E9"
     elif isinstance(value, str):
@@ -571,14 +596,15 @@ def _cell(
     else:
         share = min(abs(float(value)) / largest, 1.0) if np.isfinite(value) else 0.0
         face = tinted(color, 0.06 + 0.74 * share) if picked else tinted(color, 0.05 + 0.12 * share)
+    border = tinted(color, 0.85 if picked else 0.4)
     lines = [(text, NUMBER)] if text else []
-    return Box(lines, role, face=face, pad=(0, 0), least=size, border=tinted(color, 0.85 if picked else 0.45))
+    return Box(lines, role, face=face, pad=(0, 0), least=size, border=border, corner=0, linewidth=0.9)
 
 
 def _header(text: str, role: str, least: tuple[float, float]) -> Box:
-    if role == "token" and text not in ELLIPSES:
-        return Box([(text, LETTER)] if text else [], role, pad=(4.5, 2), least=least)
-    return Box([(text, LABEL)] if text else [], "plain", face=PAPER, pad=(5, 2.5), least=least, border=PAPER)
+    if role == "token" and text not in LEFT_OUT:
+        return Box([(text, LETTER)], role, pad=(4.5, 2), least=least, corner=0, linewidth=0.9)
+    return Box([(text, LABEL)] if text else [], "plain", face=PAPER, pad=(5, 2.5), least=least, border="none")
 
 
 def vector(
@@ -653,9 +679,16 @@ def column(*blocks: Block, gap: float = GAP, align: str = "axis") -> Grid:
     return Grid([[block] for block in blocks], (gap, gap), align)
 
 
-def grid(rows: Sequence[Sequence[Block | None]], gap: float | tuple[float, float] = GAP) -> Grid:
-    """Rows whose columns line up; `None` leaves a place empty. `gap` may be (across, down)."""
-    return Grid(rows, gap if isinstance(gap, tuple) else (gap, gap))
+def grid(
+    rows: Sequence[Sequence[Block | None]],
+    gap: float | tuple[float, float] = GAP,
+    axis: int | None = None,
+) -> Grid:
+    """Rows whose columns line up; `None` leaves a place empty. `gap` may be (across, down).
+
+    What stands above or below the grid is centred on its column `axis`, or on its middle.
+    """
+    return Grid(rows, gap if isinstance(gap, tuple) else (gap, gap), axis=axis)
 
 
 def beside(main: Block, extra: Block, side: str = "right", gap: float = 8.0) -> Attached:

@@ -110,7 +110,7 @@ def ports(rect: Rect, sides: Sequence[str]) -> list[Port]:
         offset = min(LANE, length / 4)
         found.append(Port(rect.side(name), name))
         if offset >= 5:
-            found += [Port(rect.side(name, middle + o), name, 8.0) for o in (-offset, offset)]
+            found += [Port(rect.side(name, middle + o), name, 15.0 + offset) for o in (-offset, offset)]
     return found
 
 
