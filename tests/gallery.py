@@ -136,18 +136,17 @@ def normalisation(values: np.ndarray, gamma: np.ndarray, beta: np.ndarray) -> dg
 
 def dilation_tree(letters: str, dilations: Sequence[int]) -> dg.Block:
     """Convolutions of two taps over `letters`: what the last output depends on is drawn strongly."""
-    n, depth = len(letters), len(dilations)
+    n = len(letters)
     reached = [{n - 1}]
     for dilation in reversed(dilations):
         reached.append({source for t in reached[-1] for source in (t - dilation, t) if source >= 0})
     reached.reverse()
     levels: list[list[dg.Box]] = [[dg.token(letter) for letter in letters]]
-    for level in range(1, depth + 1):
-        role = "hidden" if level < depth else "output"
-        levels.append([dg.dot(role, 14, strong=t in reached[level]) for t in range(n)])
+    for level in range(1, len(dilations) + 1):
+        levels.append([dg.dot("hidden", 14, strong=t in reached[level]) for t in range(n)])
     names = ["letters", *(f"dilation {dilation}" for dilation in dilations)]
     rows = [[dg.note(name), *boxes] for name, boxes in zip(names, levels, strict=True)]
-    drawn = dg.grid(rows[::-1], gap=(8, 34))
+    drawn = dg.grid(rows[::-1], gap=(8, 62))
     for level, dilation in enumerate(dilations):
         for t in range(n):
             for source in {t - dilation, t} & set(range(n)):
@@ -208,7 +207,7 @@ def wavenet(letters: str, n_channels: int, n_skip: int, dilations: Sequence[int]
     """The stack of dilated convolutions at the left, one of its layers at the right."""
     stack = dg.group(dilation_tree(letters, dilations), f"{len(dilations)} layers: what the last output sees")
     layer = dg.group(gated_layer(n_channels, n_skip, dilations[-1]), "one layer: gate, residual path, skip path")
-    return dg.Diagram(dg.row(stack, layer, gap=18), "WaveNet: each layer doubles the reach")
+    return dg.Diagram(dg.row(stack, layer, gap=18, align="stretch"), "WaveNet: each layer doubles the reach")
 
 
 def attention(text: str, x: np.ndarray, wq: np.ndarray, wk: np.ndarray, wv: np.ndarray) -> dg.Diagram:
@@ -217,61 +216,73 @@ def attention(text: str, x: np.ndarray, wq: np.ndarray, wk: np.ndarray, wv: np.n
     q, k, v = x @ wq, x @ wk, x @ wv
     scores = q @ k.T / np.sqrt(d)
     allowed = np.tri(n, dtype=bool)
-    masked = np.where(allowed, scores, -np.inf)
-    weights = softmax(masked)
+    masked_scores = np.where(allowed, scores, -np.inf)
+    weights = softmax(masked_scores)
 
     def strip(values: np.ndarray, role: str) -> dg.Matrix:
         return dg.matrix(values, role, rows=text, format="", cell=(13, 18))
 
-    def square(values: Sequence[Sequence[float | None]] | np.ndarray, role: str) -> dg.Matrix:
-        return dg.matrix(values, role, rows=text, columns=text, cell=(34, 20))
+    def square(values: np.ndarray, role: str) -> dg.Matrix:
+        return dg.matrix(values, role, rows=text, columns=text, cell=(33, 20))
 
-    inputs = strip(x, "embedding")
-    names = ("W_q", "W_k", "W_v")
-    projections = [dg.box(f"${name}$", wq.shape, role="parameter") for name in names]
-    parts = [strip(values, "hidden") for values in (q, k, v)]
-    product = dg.operation(r"$q\,k^\top / \sqrt{d}$")
-    raw, shares = square(scores, "hidden"), square(weights, "output")
-    kept = [[s if ok else None for s, ok in zip(*pair, strict=True)] for pair in zip(scores, allowed, strict=True)]
-    masked = square(kept, "hidden")
-    mix, out = dg.operation("weights @ v"), strip(weights @ v, "hidden")
-    named = [
-        dg.beside(part, dg.column(dg.note(name, bold=True), dg.shape_note(part_shape), gap=1), gap=6)
-        for part, name, part_shape in zip(parts, "qkv", (q.shape, k.shape, v.shape), strict=True)
-    ]
-    inputs_named = dg.beside(inputs, dg.column(dg.note("x", bold=True), dg.shape_note(x.shape), gap=1), gap=6)
-    top = dg.column(inputs_named, dg.grid([projections, named], gap=(34, 20)), gap=30)
-    squares = [
-        dg.below(block, dg.note(name))
-        for block, name in (
-            (raw, f"scores {scores.shape}"),
-            (masked, "the future masked: −∞"),
-            (shares, "weights: each row adds to 1"),
-        )
-    ]
-    bottom = dg.grid([squares], gap=(58, 20))
-    drawing = dg.Diagram(dg.column(top, product, bottom, dg.row(mix, out), gap=28), "One attention head")
-    for projection, part in zip(projections, parts, strict=True):
+    def named(block: dg.Block, name: str, shape: tuple[int, ...], side: str = "right") -> dg.Block:
+        return dg.beside(block, dg.column(dg.note(name, bold=True), dg.shape_note(shape), gap=1), side, 6)
+
+    inputs, out = strip(x, "embedding"), strip(weights @ v, "hidden")
+    wide = [dg.box(f"$W_{name}$", wq.shape, role="parameter") for name in "qkv"]
+    queries, keys, values = (strip(part, "hidden") for part in (q, k, v))
+    product, mix = dg.operation(r"$q\,k^\top / \sqrt{d}$"), dg.operation("weights @ v")
+    raw, masked, shares = square(scores, "hidden"), square(masked_scores, "hidden"), square(weights, "output")
+    body = dg.grid(
+        [
+            [None, named(inputs, "x", x.shape)],
+            [wide[0], wide[1], None, wide[2]],
+            [
+                named(queries, "q", q.shape),
+                named(keys, "k", k.shape),
+                None,
+                named(values, "v", v.shape, "left"),
+            ],
+            [product],
+            [
+                raw,
+                dg.above(masked, dg.note("the future is masked")),
+                dg.above(shares, dg.note("weights: each row adds to 1")),
+            ],
+            [None, None, mix],
+            [None, None, named(out, "out", v.shape)],
+        ],
+        gap=(32, 26),
+    )
+    drawing = dg.Diagram(body, "One attention head: who looks at whom, and what they bring back")
+    for projection, part in zip(wide, (queries, keys, values), strict=True):
         drawing.arrow(inputs, projection, leave="bottom", enter="top")
         drawing.arrow(projection, part)
-    drawing.arrow(parts[0], product, leave="bottom", enter="left")
-    drawing.arrow(parts[1], product, leave="bottom", enter="top")
-    drawing.arrow(product, raw, leave="bottom", enter="top")
+    drawing.arrow(queries, product)
+    drawing.arrow(keys, product, leave="bottom", enter="right")
+    drawing.arrow(product, raw, f"scores {scores.shape}")
     drawing.arrow(raw, masked, "mask")
     drawing.arrow(masked, shares, "softmax")
-    drawing.arrow(shares, mix)
-    drawing.arrow(parts[2], mix)
+    drawing.arrow(shares, mix, leave="bottom", enter="top")
+    drawing.arrow(values, mix, leave="bottom", enter="right")
     drawing.arrow(mix, out)
     return drawing
 
 
-def gpt_block(texts: Sequence[str], vectors: np.ndarray, n_head: int, n_layer: int) -> dg.Diagram:
-    """A block of a GPT on the tokens `texts`, whose embeddings are vectors (T, C): what it reads and what it adds."""
-    n, c = vectors.shape
+def gpt_block(
+    texts: Sequence[str], before: np.ndarray, after: np.ndarray, n_head: int, n_layer: int
+) -> dg.Diagram:
+    """A block of a GPT: what it reads from the residual stream, and what it adds. before, after: (T, C)."""
+    n, c = before.shape
     shape = (n, c)
-    letters = dg.tokens(texts, 14)
-    embedded = dg.row(*(dg.vector(vector[:5], "embedding", vertical=True, cell=(13, 10)) for vector in vectors), gap=25)
-    start, end = dg.box("x", shape, role="residual"), dg.box("x, changed twice", shape, role="residual")
+
+    def stream_at(vectors: np.ndarray, role: str, name: str, columns: Sequence[str] | None) -> tuple[dg.Block, dg.Matrix]:
+        body = dg.matrix([*vectors[:, :3].T, ["⋮"] * n, vectors[:, -1]], role, columns=columns, format="", cell=(48, 11))
+        return dg.beside(body, dg.column(dg.note(name, bold=True), dg.shape_note(shape), gap=1), gap=8), body
+
+    letters = [dg.token(text, 44) for text in texts]
+    bottom, start = stream_at(before, "embedding", "token + position embeddings", None)
+    top, end = stream_at(after, "residual", "x after the block", texts)
     forks, adds = [dg.dot("residual", 9) for _ in range(2)], [dg.operation("+") for _ in range(2)]
     norms = [dg.box("LayerNorm", role="parameter") for _ in range(2)]
     attend = dg.box(f"attention, {n_head} heads", f"{shape} → {shape}", role="parameter")
@@ -281,14 +292,15 @@ def gpt_block(texts: Sequence[str], vectors: np.ndarray, n_head: int, n_layer: i
         [
             [adds[1], dg.beside(think, dg.note("each token\nby itself"))],
             [forks[1], norms[1]],
-            [adds[0], dg.beside(attend, dg.note("each token looks at\nitself and earlier ones"))],
+            [dg.beside(adds[0], dg.note("residual\nstream"), "left"), dg.beside(attend, dg.note("each token looks at\nitself and earlier ones"))],
             [forks[0], norms[0]],
         ],
         gap=(60, 22),
         axis=0,
     )
-    frame = dg.group(inner, f"block, {n_layer} times", pad=18)
-    drawing = dg.Diagram(dg.column(end, frame, start, letters, gap=26), "A GPT block adds to the residual stream")
+    frame = dg.group(inner, f"block, {n_layer} times", pad=16, corner="right")
+    words = dg.row(*letters, gap=4)
+    drawing = dg.Diagram(dg.column(top, frame, bottom, words, gap=26), "A GPT block adds to the residual stream")
     stream = {"role": "residual", "width": 5.0}
     for a, b in ((start, forks[0]), (forks[0], adds[0]), (adds[0], forks[1]), (forks[1], adds[1])):
         drawing.arrow(a, b, head=False, **stream)
@@ -297,22 +309,26 @@ def gpt_block(texts: Sequence[str], vectors: np.ndarray, n_head: int, n_layer: i
         drawing.arrow(fork, norm, "read")
         drawing.arrow(norm, layer)
         drawing.arrow(layer, add, "add")
-    for part in letters.parts:
-        drawing.arrow(part, start)
+    for i, letter in enumerate(letters):
+        drawing.arrow(letter, start.column(i))
     return drawing
 
 
-def merge_word(word: str, merges: Sequence[tuple[str, str]]) -> tuple[list[dg.Tree], list[list[str]]]:
-    """The trees of the tokens of a word, and the word after each merge, where merges are pairs by rank."""
+Step = tuple[str, list[str]]
+
+
+def merge_word(word: str, merges: Sequence[tuple[str, str]]) -> tuple[list[dg.Tree], list[Step]]:
+    """The trees of a word's tokens, and each merge with the word after it; merges are pairs, by rank."""
     trees = [dg.Tree(dg.token(letter)) for letter in word]
-    texts, steps = list(word), [list(word)]
+    texts = list(word)
+    steps: list[Step] = [("letters", list(word))]
     while pairs := [pair for pair in zip(texts, texts[1:], strict=False) if pair in merges]:
         best = min(pairs, key=merges.index)
         i = list(zip(texts, texts[1:], strict=False)).index(best)
         texts[i : i + 2] = ["".join(best)]
         node = dg.Box([(texts[i], dg.LETTER), (f"merge {len(steps)}", dg.Font(8.5))], "token")
         trees[i : i + 2] = [dg.Tree(node, trees[i : i + 2])]
-        steps.append(list(texts))
+        steps.append((f"{len(steps)}. {' + '.join(best)}", list(texts)))
     return trees, steps
 
 
@@ -320,12 +336,13 @@ def merge_tree(word: str, merges: Sequence[tuple[str, str]]) -> dg.Diagram:
     """How byte-pair encoding joins the letters of a word: the tree, and the word after each merge."""
     trees, steps = merge_word(word, merges)
     drawn = dg.row(*(dg.tree(tree) for tree in trees), align="bottom")
-    lines = [
-        [dg.note(f"merge {i}: {'+'.join(merges[i - 1])}" if i else "letters"), dg.tokens(step, 4)]
-        for i, step in enumerate(steps)
-    ]
-    listing = dg.column(*(row for line in lines for row in [dg.row(*line, gap=10)]), gap=9, align="left")
-    return dg.Diagram(dg.row(drawn, listing, gap=50), f"Byte-pair encoding of “{word}”")
+    lines = []
+    for i, (name, texts) in enumerate(steps):
+        known = steps[max(i - 1, 0)][1]
+        boxes = [dg.token(text, 28.0 * len(text) - 4, strong=text not in known) for text in texts]
+        lines.append([dg.note(name), dg.row(*boxes, gap=4)])
+    listing = dg.grid(lines, gap=(14, 10), align="left")
+    return dg.Diagram(dg.row(drawn, listing, gap=50), f"Byte-pair encoding of “{word}”, merge by merge")
 
 
 DRAWINGS: dict[str, Callable[[], dg.Diagram]] = {}
@@ -369,7 +386,9 @@ def attention_head() -> dg.Diagram:
 
 @drawing
 def block_of_a_gpt() -> dg.Diagram:
-    return gpt_block(["the", " cat", " sat", " on"], np.random.default_rng(5).normal(size=(4, 48)), 4, 6)
+    rng = np.random.default_rng(5)
+    before = rng.normal(size=(4, 48))
+    return gpt_block(["The", "cat", "sat", "on"], before, before + 0.7 * rng.normal(size=(4, 48)), 4, 6)
 
 
 @drawing

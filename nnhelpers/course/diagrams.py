@@ -334,8 +334,8 @@ class Grid(Block):
         axis: int | None = None,
     ):
         super().__init__()
-        if align not in ("axis", "left", "right", "top", "bottom"):
-            raise ValueError(f"align is axis, left, right, top or bottom, got {align!r}")
+        if align not in ("axis", "left", "right", "top", "bottom", "stretch"):
+            raise ValueError(f"align is axis, left, right, top, bottom or stretch, got {align!r}")
         self.cells = [
             (i, j, block) for i, row in enumerate(rows) for j, block in enumerate(row) if block is not None
         ]
@@ -346,10 +346,20 @@ class Grid(Block):
 
     def _anchor(self, block: Block) -> Point:
         x = {"left": 0.0, "right": block.width}.get(self.align, block.axis_x)
-        y = {"bottom": 0.0, "top": block.height}.get(self.align, block.axis_y)
+        y = {"bottom": 0.0, "top": block.height, "stretch": block.height}.get(self.align, block.axis_y)
         return x, y
 
+    def _stretch_groups(self) -> None:
+        for i in range(self.n_rows):
+            members = [block for k, _, block in self.cells if k == i]
+            height = max((block.height for block in members), default=0.0)
+            for block in members:
+                if isinstance(block, Group):
+                    block.stretch(height)
+
     def arrange(self, spread: float) -> list[Point]:
+        if self.align == "stretch":
+            self._stretch_groups()
         before, after = np.zeros(self.n_columns), np.zeros(self.n_columns)
         below, above = np.zeros(self.n_rows), np.zeros(self.n_rows)
         for i, j, block in self.cells:
@@ -396,11 +406,13 @@ class Attached(Block):
 
 
 class Group(Block):
-    """A soft frame with a label in its upper left corner around a block."""
+    """A soft frame with a label in an upper corner around a block."""
 
-    def __init__(self, body: Block, label: str, role: str, pad: float):
+    def __init__(self, body: Block, label: str, role: str, pad: float, corner: str):
         super().__init__()
-        self.parts, self.pad, self.role = [body], pad, role
+        if corner not in ("left", "right"):
+            raise ValueError(f"the label's corner is left or right, got {corner!r}")
+        self.parts, self.pad, self.role, self.corner = [body], pad, role, corner
         self.color = role_color(role)
         if label:
             self.parts.append(Note(label, Font(9, "bold")))
@@ -416,7 +428,18 @@ class Group(Block):
         self.width, self.height = inner + 2 * pad, body.height + 2 * pad + head
         self.axis_x, self.axis_y = left + body.axis_x, pad + body.axis_y
         spots = [(left, pad)]
-        return spots + [(6.0, self.height - label.height - 5) for label in labels]
+        for label in labels:
+            x = 6.0 if self.corner == "left" else self.width - label.width - 6.0
+            spots.append((x, self.height - label.height - 5.0))
+        return spots
+
+    def stretch(self, height: float) -> None:
+        """Make the frame higher; its body stays in the middle, its label at the top."""
+        extra = max(height - self.height, 0.0)
+        (x, y), *labels = self.offsets
+        self.offsets = [(x, y + extra / 2), *((a, b + extra) for a, b in labels)]
+        self.height += extra
+        self.axis_y += extra / 2
 
     def paint(self, axes: Axes, number: int) -> None:
         frame = FancyBboxPatch(
@@ -493,9 +516,10 @@ def space(width: float = 0.0, height: float = 0.0) -> Space:
     return Space(width, height)
 
 
-def token(text: str, width: float = 24.0) -> Box:
-    """A letter, a token or an id."""
-    return Box([(text, LETTER)], "token", pad=(7, 4), least=(width, 0))
+def token(text: str, width: float = 24.0, strong: bool = False) -> Box:
+    """A letter, a token or an id; a `strong` one catches the eye."""
+    face = tinted(ROLES["token"].color, 0.85) if strong else None
+    return Box([(text, LETTER)], "token", face, pad=(7, 4), least=(width, 0))
 
 
 def tokens(texts: Sequence[str], gap: float = 8.0, upright: bool = False) -> Grid:
@@ -557,7 +581,7 @@ def matrix(
     widest = max((text_size(t, NUMBER)[0] for line in texts for t in line if t), default=0.0)
     heads = [*(columns or ())]
     widest = max([widest, *(text_size(t, LETTER if header_role == "token" else LABEL)[0] for t in heads)])
-    width = max(cell[0], widest + 9 if format else max(widest + 1, 9.0))
+    width = max(cell[0], widest + 7 if format else max(widest + 1, 9.0))
     height = max(cell[1], 18.0 if format else 9.0)
     body = [
         [
@@ -670,7 +694,7 @@ def bars(
 
 
 def row(*blocks: Block, gap: float = GAP, align: str = "axis") -> Grid:
-    """Side by side, from left to right; `align` is axis, top or bottom."""
+    """Side by side, from left to right; `align` is axis, top, bottom, or stretch: groups become equally high."""
     return Grid([blocks], (gap, gap), align)
 
 
@@ -683,12 +707,13 @@ def grid(
     rows: Sequence[Sequence[Block | None]],
     gap: float | tuple[float, float] = GAP,
     axis: int | None = None,
+    align: str = "axis",
 ) -> Grid:
     """Rows whose columns line up; `None` leaves a place empty. `gap` may be (across, down).
 
     What stands above or below the grid is centred on its column `axis`, or on its middle.
     """
-    return Grid(rows, gap if isinstance(gap, tuple) else (gap, gap), axis=axis)
+    return Grid(rows, gap if isinstance(gap, tuple) else (gap, gap), align, axis)
 
 
 def beside(main: Block, extra: Block, side: str = "right", gap: float = 8.0) -> Attached:
@@ -706,9 +731,11 @@ def below(main: Block, extra: Block, gap: float = 4.0) -> Attached:
     return Attached(main, extra, "bottom", gap)
 
 
-def group(body: Block, label: str = "", role: str = "plain", pad: float = 14.0) -> Group:
-    """A soft frame around a block, with a label in its corner."""
-    return Group(body, label, role, pad)
+def group(
+    body: Block, label: str = "", role: str = "plain", pad: float = 14.0, corner: str = "left"
+) -> Group:
+    """A soft frame around a block, with a label in its upper left or right corner."""
+    return Group(body, label, role, pad, corner)
 
 
 def equal_widths(*boxes: Box) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 Point = tuple[float, float]
 
 # points: a bend keeps this far from its box, so that the head has a straight piece of line behind it
-STUB = 15.0
+STUB = 12.0
 # points: no line comes closer to a box it does not belong to
 CLEARANCE = 5.0
 # points: the distance of a lane beside a box, and of two arrows that run side by side
@@ -110,7 +110,7 @@ def ports(rect: Rect, sides: Sequence[str]) -> list[Port]:
         offset = min(LANE, length / 4)
         found.append(Port(rect.side(name), name))
         if offset >= 5:
-            found += [Port(rect.side(name, middle + o), name, 15.0 + offset) for o in (-offset, offset)]
+            found += [Port(rect.side(name, middle + o), name, 25.0 + offset) for o in (-offset, offset)]
     return found
 
 
@@ -266,14 +266,21 @@ def _costs(
     for path in taken:
         for p, q in pairwise(path):
             left, bottom, right, top = around([Rect(*p, *p), Rect(*q, *q)])
-            level = bottom == top
-            beside = np.outer((x0 < right) & (x1 > left), abs(ys.at - bottom) < LANE - 1)
-            through = np.outer((x0 < left) & (x1 >= left), (ys.at >= bottom) & (ys.at <= top))
-            across += sharing * beside if level else COST_OF_CROSSING * through
-            beside = np.outer(abs(xs.at - left) < LANE - 1, (y0 < top) & (y1 > bottom))
-            through = np.outer((xs.at >= left) & (xs.at <= right), (y0 < bottom) & (y1 >= bottom))
-            up += COST_OF_CROSSING * through if level else sharing * beside
+            if bottom == top:
+                across += sharing * np.outer((x0 < right) & (x1 > left), abs(ys.at - bottom) < LANE - 1)
+                met = (xs.at >= left) & (xs.at <= right)
+                up += COST_OF_CROSSING * np.outer(met, _crossed(ys.at, bottom))
+            else:
+                up += sharing * np.outer(abs(xs.at - left) < LANE - 1, (y0 < top) & (y1 > bottom))
+                met = (ys.at >= bottom) & (ys.at <= top)
+                across += COST_OF_CROSSING * np.outer(_crossed(xs.at, left), met)
     return {"across": across, "up": up}
+
+
+def _crossed(lanes: np.ndarray, line: float) -> np.ndarray:
+    """For each step from lane to lane: 1 if it crosses the line, 1/2 if it ends or begins there, else 0."""
+    first, last = lanes[:-1], lanes[1:]
+    return 1.0 * ((first < line) & (line < last)) + 0.5 * (first == line) + 0.5 * (last == line)
 
 
 def _without_straight_points(path: Sequence[Point]) -> list[Point]:
