@@ -7,6 +7,7 @@ one.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -34,23 +35,7 @@ def mlp(
     hidden = np.maximum(x @ w1 + b1, 0)
     logits = hidden @ w2 + b2
 
-    letters = dg.tokens(context, 16, upright=True)
-    numbers = dg.tokens([str(i) for i in ids], 16, upright=True)
-    names = [".", "a", "⋮", "e", "⋮", "m", "⋮", "z"]
-    lines = [
-        [""] * table.shape[1] if name == "⋮" else list(table[LETTERS.index(name)]) for name in names
-    ]
-    picked = [i for i, name in enumerate(names) if name in context]
-    rows = dg.matrix(lines, "parameter", rows=names, format="", cell=(11, 14), picked=picked)
-    vectors = dg.matrix(embedded, "embedding", rows=context, format="", cell=(11, 24))
-    look_up = dg.row(
-        dg.above(letters, dg.note("letters")),
-        dg.above(numbers, dg.note("ids")),
-        dg.above(rows, dg.note(f"table C {table.shape}")),
-        dg.above(vectors, dg.note(f"rows C[ids] {embedded.shape}")),
-        gap=40,
-    )
-
+    look_up = dg.lookup(context, ids, table, LETTERS, "C")
     join = dg.operation("side by side")
     width = 11.0 * table.shape[1]
     pieces = [
@@ -58,9 +43,7 @@ def mlp(
         for letter, piece in zip(context, embedded, strict=True)
     ]
     x_strip = dg.row(*pieces, gap=0)
-    first, second, normalise = (
-        dg.operation(text) for text in ("ReLU(x W₁ + b₁)", "h W₂ + b₂", "softmax")
-    )
+    first, second, normalise = (dg.operation(text) for text in ("ReLU(x W₁ + b₁)", "h W₂ + b₂", "softmax"))
     weights = dg.box("W₁, b₁", f"{w1.shape}, {b1.shape}", role="parameter")
     weights_2 = dg.box("W₂, b₂", f"{w2.shape}, {b2.shape}", role="parameter")
     dg.equal_widths(weights, weights_2)
@@ -88,12 +71,10 @@ def mlp(
         named[3],
         gap=20,
     )
-    drawing = dg.Diagram(dg.column(look_up, compute, gap=20), f"From three letters to the next: {context} → ?")
-    for i, name in enumerate(context):
-        drawing.arrow(letters.parts[i], numbers.parts[i])
-        drawing.arrow(numbers.parts[i], rows.row(names.index(name)), leave="right", enter="left")
-        drawing.arrow(rows.row(names.index(name)), vectors.row(i), leave="right", enter="left")
-    drawing.arrow(vectors, join, leave="bottom", enter="right")
+    drawing = dg.Diagram(
+        dg.column(look_up, compute, gap=20), f"From three letters to the next: {context} → ?"
+    )
+    drawing.arrow(look_up.vectors, join, leave="bottom", enter="right")
     drawing.flow(join, x_strip, first, h, second, z, normalise, p)
     drawing.flow(weights, first)
     drawing.flow(weights_2, second)
@@ -150,7 +131,11 @@ def dilation_tree(letters: str, dilations: Sequence[int]) -> dg.Block:
     for level, dilation in enumerate(dilations):
         for t in range(n):
             for source in {t - dilation, t} & set(range(n)):
-                style = {"role": "hidden", "width": 2.0} if t in reached[level + 1] else {"role": "plain", "width": 0.7}
+                style = (
+                    {"role": "hidden", "width": 2.0}
+                    if t in reached[level + 1]
+                    else {"role": "plain", "width": 0.7}
+                )
                 ends = levels[level][source], levels[level + 1][t]
                 drawn.arrows.append(
                     dg.Arrow(*ends, leave="top", enter="bottom", direct=True, head=False, **style)
@@ -163,9 +148,7 @@ def gated_layer(n_channels: int, n_skip: int, dilation: int) -> dg.Block:
     x = dg.tensor("x", ("B", n_channels, "T"), "residual")
     out = dg.tensor("next layer", ("B", n_channels, "T"), "residual")
     fork, add = dg.dot("residual"), dg.operation("+")
-    taps = [
-        dg.box(f"conv {name}", f"dilation {dilation}", role="parameter") for name in ("f", "g")
-    ]
+    taps = [dg.box(f"conv {name}", f"dilation {dilation}", role="parameter") for name in ("f", "g")]
     tanh, sigmoid, gate, split = dg.operation("tanh"), dg.operation("sigmoid"), dg.operation("×"), dg.dot()
     mix = dg.box("1×1 conv", f"{n_channels} → {n_channels}", role="parameter")
     skip = dg.box("1×1 conv", f"{n_channels} → {n_skip}", role="parameter")
@@ -206,7 +189,9 @@ def gated_layer(n_channels: int, n_skip: int, dilation: int) -> dg.Block:
 def wavenet(letters: str, n_channels: int, n_skip: int, dilations: Sequence[int]) -> dg.Diagram:
     """The stack of dilated convolutions at the left, one of its layers at the right."""
     stack = dg.group(dilation_tree(letters, dilations), f"{len(dilations)} layers: what the last output sees")
-    layer = dg.group(gated_layer(n_channels, n_skip, dilations[-1]), "one layer: gate, residual path, skip path")
+    layer = dg.group(
+        gated_layer(n_channels, n_skip, dilations[-1]), "one layer: gate, residual path, skip path"
+    )
     return dg.Diagram(dg.row(stack, layer, gap=18, align="stretch"), "WaveNet: each layer doubles the reach")
 
 
@@ -276,8 +261,12 @@ def gpt_block(
     n, c = before.shape
     shape = (n, c)
 
-    def stream_at(vectors: np.ndarray, role: str, name: str, columns: Sequence[str] | None) -> tuple[dg.Block, dg.Matrix]:
-        body = dg.matrix([*vectors[:, :3].T, ["⋮"] * n, vectors[:, -1]], role, columns=columns, format="", cell=(48, 11))
+    def stream_at(
+        vectors: np.ndarray, role: str, name: str, columns: Sequence[str] | None
+    ) -> tuple[dg.Block, dg.Matrix]:
+        body = dg.matrix(
+            [*vectors[:, :3].T, ["⋮"] * n, vectors[:, -1]], role, columns=columns, format="", cell=(48, 11)
+        )
         return dg.beside(body, dg.column(dg.note(name, bold=True), dg.shape_note(shape), gap=1), gap=8), body
 
     letters = [dg.token(text, 44) for text in texts]
@@ -292,7 +281,10 @@ def gpt_block(
         [
             [adds[1], dg.beside(think, dg.note("each token\nby itself"))],
             [forks[1], norms[1]],
-            [dg.beside(adds[0], dg.note("residual\nstream"), "left"), dg.beside(attend, dg.note("each token looks at\nitself and earlier ones"))],
+            [
+                dg.beside(adds[0], dg.note("residual\nstream"), "left"),
+                dg.beside(attend, dg.note("each token looks at\nitself and earlier ones")),
+            ],
             [forks[0], norms[0]],
         ],
         gap=(60, 22),
@@ -300,7 +292,9 @@ def gpt_block(
     )
     frame = dg.group(inner, f"block, {n_layer} times", pad=16, corner="right")
     words = dg.row(*letters, gap=4)
-    drawing = dg.Diagram(dg.column(top, frame, bottom, words, gap=26), "A GPT block adds to the residual stream")
+    drawing = dg.Diagram(
+        dg.column(top, frame, bottom, words, gap=26), "A GPT block adds to the residual stream"
+    )
     stream = {"role": "residual", "width": 5.0}
     for a, b in ((start, forks[0]), (forks[0], adds[0]), (adds[0], forks[1]), (forks[1], adds[1])):
         drawing.arrow(a, b, head=False, **stream)
@@ -322,11 +316,11 @@ def merge_word(word: str, merges: Sequence[tuple[str, str]]) -> tuple[list[dg.Tr
     trees = [dg.Tree(dg.token(letter)) for letter in word]
     texts = list(word)
     steps: list[Step] = [("letters", list(word))]
-    while pairs := [pair for pair in zip(texts, texts[1:], strict=False) if pair in merges]:
+    while pairs := [pair for pair in pairwise(texts) if pair in merges]:
         best = min(pairs, key=merges.index)
-        i = list(zip(texts, texts[1:], strict=False)).index(best)
+        i = list(pairwise(texts)).index(best)
         texts[i : i + 2] = ["".join(best)]
-        node = dg.Box([(texts[i], dg.LETTER), (f"merge {len(steps)}", dg.Font(8.5))], "token")
+        node = dg.token(texts[i], comment=f"merge {len(steps)}")
         trees[i : i + 2] = [dg.Tree(node, trees[i : i + 2])]
         steps.append((f"{len(steps)}. {' + '.join(best)}", list(texts)))
     return trees, steps

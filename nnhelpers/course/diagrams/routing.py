@@ -306,7 +306,9 @@ def label_spot(
     It enters none of the obstacles and no line, its own included.
     """
     width, height = size
-    pieces = sorted(pairwise(path), key=lambda piece: -abs(piece[1][0] - piece[0][0]) - abs(piece[1][1] - piece[0][1]))
+    pieces = sorted(
+        pairwise(path), key=lambda piece: -abs(piece[1][0] - piece[0][0]) - abs(piece[1][1] - piece[0][1])
+    )
     for p, q in pieces:
         level = abs(p[1] - q[1]) < abs(p[0] - q[0])
         away = (0.0, height / 2 + gap) if level else (width / 2 + gap + 1, 0.0)
