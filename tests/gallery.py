@@ -12,6 +12,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.figure import Figure
 
 from nnhelpers.course import diagrams as dg
 
@@ -390,21 +391,16 @@ def merges_of_a_word() -> dg.Diagram:
     return merge_tree("newest", [("e", "s"), ("es", "t"), ("n", "e"), ("ne", "w"), ("new", "est")])
 
 
-def write(folder: Path = FOLDER) -> list[Path]:
-    """Draw all of them under both themes; the paths of the pictures."""
+def save(figure: Figure, name: str, theme: str, folder: Path = FOLDER) -> Path:
+    """Write a picture of the figure; the path says which drawing it is and under which theme."""
     folder.mkdir(parents=True, exist_ok=True)
-    written = []
-    for theme in ("default", "dark_background"):
-        with plt.style.context(theme):
-            for name, make in DRAWINGS.items():
-                figure = make().figure()
-                path = folder / f"{name}_{theme.split('_')[0]}.png"
-                figure.savefig(path, dpi=100)
-                plt.close(figure)
-                written.append(path)
-    return written
+    path = folder / f"{name}_{theme.split('_')[0]}.png"
+    figure.savefig(path, dpi=100)
+    return path
 
 
 if __name__ == "__main__":
-    for path in write():
-        print(path)
+    for theme in ("default", "dark_background"):
+        with plt.style.context(theme):
+            for name, make in DRAWINGS.items():
+                print(save(make().figure(), name, theme))

@@ -162,7 +162,7 @@ class Diagram:
                 facecolor=PAPER,
                 edgecolor="none",
                 zorder=0,
-                gid="paper",
+                gid="paper 0",
             )
         )
         blocks = [block for top in (self.body, *extras) for block in top.all()]

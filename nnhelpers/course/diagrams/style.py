@@ -69,9 +69,15 @@ def luminance(color: str) -> float:
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
+def contrast(one: str, other: str) -> float:
+    """The ratio of two luminances, 1 to 21 (WCAG 2); text is legible from 4.5 on."""
+    low, high = sorted((luminance(one), luminance(other)))
+    return (high + 0.05) / (low + 0.05)
+
+
 def ink_on(face: str) -> str:
-    """The text colour that stands out on `face`: dark or white."""
-    return INK if (luminance(face) + 0.05) / (luminance(INK) + 0.05) >= 5 else PAPER
+    """A text colour that is legible on `face`; on any face, white or black is."""
+    return next(ink for ink in (INK, PAPER, "#000000") if contrast(ink, face) >= 4.5)
 
 
 def role_color(role: str) -> str:

@@ -128,7 +128,8 @@ def matrix(
     """A matrix (len(values), len(values[0])) as cells, with names for its `rows` and `columns`.
 
     The stronger the colour, the larger the number in size, unless `shade` is off. Texts are drawn as they are, and
-    `None` as an empty grey cell; "…" and "⋮" stand for cells that are left out, and so does "". With `format=""` the cells are small and hold no numbers. `picked` are rows that stand out from the others.
+    `None` as an empty grey cell; "…", "⋮" and "" stand for cells that are left out. With `format=""` the cells are
+    small and hold no numbers. `picked` are rows that stand out from the others.
     """
     n_columns = {len(line) for line in values}
     if len(n_columns) != 1:
