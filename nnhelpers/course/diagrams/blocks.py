@@ -264,7 +264,7 @@ class Group(Block):
 
     def arrange(self, spread: float) -> list[Point]:
         body, labels = self.parts[0], self.parts[1:]
-        pad, head = self.pad, sum(label.height + 2 for label in labels)
+        pad, head = self.pad * spread, sum(label.height + 2 for label in labels)
         inner = max(body.width, *(label.width for label in labels), 0.0)
         left = pad + (inner - body.width) / 2
         self.width, self.height = inner + 2 * pad, body.height + 2 * pad + head

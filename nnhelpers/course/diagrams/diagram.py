@@ -14,6 +14,13 @@ from .layouts import column, row
 from .routing import DIRECTIONS, Point, Rect, around, clear, label_spot, ports, route
 from .style import LABEL, PAPER, ROLES, TITLE, Font, text_artist, text_size
 
+# how many times as wide the gaps may become
+SPREADS = (1.0, 1.2, 1.5, 2.0, 2.7, 3.6, 5.0)
+
+
+class NoRoomError(ValueError):
+    """An arrow finds no way, or a label no place."""
+
 
 class Diagram:
     """A block, the arrows in it, a title above and a legend of the roles below."""
@@ -55,17 +62,16 @@ class Diagram:
 
     def figure(self) -> Figure:
         """Place everything and draw it. Gaps grow until each arrow finds a way and each label a free place."""
-        for spread in (1.0, 1.2, 1.5, 2.0, 2.7, 3.6):
+        self._check_ends()
+        for spread in SPREADS:
             self.body.measure(spread)
             self.body.place(0.0, 0.0)
-            self._check_ends()
-            paths = self._paths()
-            spots = self._label_spots(paths) if paths is not None else None
-            if paths is not None and spots is not None:
-                return self._painted(paths, spots)
-        raise ValueError(
-            "no free way or place was found for an arrow or its label: put fewer arrows between these blocks"
-        )
+            try:
+                paths = self._paths()
+                return self._painted(paths, self._label_spots(paths))
+            except NoRoomError as error:
+                trouble = error
+        raise trouble
 
     def _check_ends(self) -> None:
         inside = {id(block) for block in self.body.all()}
@@ -89,7 +95,7 @@ class Diagram:
         search(self.body)
         return found
 
-    def _paths(self) -> list[list[Point]] | None:
+    def _paths(self) -> list[list[Point]]:
         arrows, obstacles = self.arrows, self._obstacles()
         paths: list[list[Point]] = [[] for _ in arrows]
         pairs = [frozenset((id(arrow.start), id(arrow.end))) for arrow in arrows]
@@ -109,7 +115,9 @@ class Diagram:
                 others = [p for j, p in enumerate(paths) if p and not self._forks(arrow, arrows[j])]
                 paths[i] = route(starts, ends, obstacles, others, related)
                 if not paths[i]:
-                    return None
+                    raise NoRoomError(
+                        f"arrow {i} of {len(arrows)} finds no way around the boxes; choose other sides for it"
+                    )
         return paths
 
     @staticmethod
@@ -119,7 +127,7 @@ class Diagram:
         same_end = one.end is other.end and one.enter == other.enter
         return same_start != same_end and not one.label and not other.label
 
-    def _label_spots(self, paths: list[list[Point]]) -> dict[int, Rect] | None:
+    def _label_spots(self, paths: list[list[Point]]) -> dict[int, Rect]:
         obstacles = self._obstacles()
         edges = [
             [(f.left, f.bottom), (f.left, f.top), (f.right, f.top), (f.right, f.bottom), (f.left, f.bottom)]
@@ -140,7 +148,9 @@ class Diagram:
                 paths[i], (width + 2, height), [*obstacles, *spots.values()], [*paths, *edges], gap
             )
             if spot is None:
-                return None
+                raise NoRoomError(
+                    f"the label {arrow.label!r} finds no free place beside its arrow; make it shorter or the gap wider"
+                )
             spots[i] = spot
         return spots
 

@@ -105,6 +105,12 @@ def text_artist(x: float, y: float, text: str, font: Font, color: str) -> Text:
 
 
 @cache
+def _canvas(dpi: int) -> FigureCanvasAgg:
+    """A small sheet to measure texts on."""
+    return FigureCanvasAgg(Figure(figsize=(1, 1), dpi=dpi))
+
+
+@cache
 def text_size(text: str, font: Font = NAME) -> tuple[float, float]:
     """Width and height in points, measured by the renderer.
 
@@ -113,10 +119,10 @@ def text_size(text: str, font: Font = NAME) -> tuple[float, float]:
     """
     sizes = []
     for dpi in (72, 100, 144, 200):
-        figure = Figure(dpi=dpi)
+        canvas = _canvas(dpi)
         artist = text_artist(0, 0, text, font, INK)
-        artist.set_figure(figure)
-        extent = artist.get_window_extent(FigureCanvasAgg(figure).get_renderer())
+        artist.set_figure(canvas.figure)
+        extent = artist.get_window_extent(canvas.get_renderer())
         sizes.append((extent.width * 72 / dpi, max(extent.height * 72 / dpi, 1.2 * font.size)))
     return max(width for width, _ in sizes), max(height for _, height in sizes)
 
