@@ -284,14 +284,21 @@ def _crossed(lanes: np.ndarray, line: float) -> np.ndarray:
 
 
 def _without_straight_points(path: Sequence[Point]) -> list[Point]:
-    """The path with its bends alone."""
-    kept = [path[0]]
-    for before, here, after in zip(path, path[1:], path[2:], strict=False):
-        same_x = abs(before[0] - here[0]) < 1e-6 and abs(here[0] - after[0]) < 1e-6
-        same_y = abs(before[1] - here[1]) < 1e-6 and abs(here[1] - after[1]) < 1e-6
-        if not (same_x or same_y):
+    """The path with its bends alone. Lanes may differ by a rounding error, so points that nearly agree are one."""
+
+    def near(p: float, q: float) -> bool:
+        return abs(p - q) < 1e-6
+
+    points = [path[0]]
+    for p in path[1:]:
+        if not (near(p[0], points[-1][0]) and near(p[1], points[-1][1])):
+            points.append(p)
+    kept = [points[0]]
+    for before, here, after in zip(points, points[1:], points[2:], strict=False):
+        straight_on = any(near(before[k], here[k]) and near(here[k], after[k]) for k in (0, 1))
+        if not straight_on:
             kept.append(here)
-    return [*kept, path[-1]]
+    return [*kept, points[-1]]
 
 
 def label_spot(
