@@ -19,6 +19,10 @@ names the roles that a drawing uses:
     residual    vermilion         the residual stream; also local derivatives on the arrows of a graph
     plain       grey              everything else
 
+A matrix shows numbers; its rows, columns and cells can be ends of arrows. `beside` and `above` attach a remark that
+does not move what it belongs to. Arrows run straight where two blocks face each other, else around the boxes with
+right angles; `leave` and `enter` choose sides.
+
 All lengths are in points (1/72 inch), y upwards. Each figure brings its own faces and text colours, so it looks the
 same under every theme of matplotlib.
 """
@@ -27,7 +31,7 @@ from .arrows import Arrow
 from .blocks import Block, Box
 from .diagram import Diagram
 from .graphs import graph, layered_layout
-from .layouts import Tree, above, below, beside, column, equal_widths, grid, group, row, tree
+from .layouts import Tree, above, beside, column, equal_widths, grid, group, row, tree
 from .lookup import lookup
 from .style import ROLES
 from .things import (
@@ -39,7 +43,6 @@ from .things import (
     note,
     operation,
     shape_note,
-    space,
     tensor,
     token,
     tokens,
@@ -56,7 +59,6 @@ __all__ = [
     "Tree",
     "above",
     "bars",
-    "below",
     "beside",
     "box",
     "column",
@@ -72,7 +74,6 @@ __all__ = [
     "operation",
     "row",
     "shape_note",
-    "space",
     "tensor",
     "token",
     "tokens",

@@ -28,7 +28,6 @@ class Arrow:
     width: float = 1.3
     head: bool = True
     direct: bool = False
-    dashed: bool = False
     label_color: str = INK
     path: Callable[[], list[Point]] | None = None
     spot: Callable[[], Point] | None = None
@@ -54,8 +53,6 @@ class Arrow:
         style = {"edgecolor": self.color, "linewidth": self.width, "zorder": 2}
         line = PathPatch(_rounded(_shortened(path, 0.7 * self.head_length)), facecolor="none", **style)
         line.set(capstyle="butt", joinstyle="round", gid=f"arrow {number}")
-        if self.dashed:
-            line.set_linestyle((0, (4, 2.5)))
         axes.add_patch(line)
         if self.head:
             head = Polygon(_head(path, self.head_length), closed=True)

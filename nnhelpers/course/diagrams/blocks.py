@@ -23,12 +23,14 @@ class Block:
     Rows and columns line their blocks up by the axes: `axis_x` and `axis_y`, from the lower left corner.
     """
 
-    solid = False  # no arrow runs through a solid block
+    # no arrow runs through a solid block
+    solid = False
 
     def __init__(self) -> None:
         self.width = self.height = self.axis_x = self.axis_y = 0.0
         self.x = self.y = 0.0
         self.parts: list[Block] = []
+        self.offsets: list[Point] = []
         self.arrows: list[Arrow] = []
 
     @property
@@ -70,6 +72,8 @@ class Box(Block):
     """Lines of text in a rectangle, a circle, or on a pile of sheets, which stand for the batch."""
 
     solid = True
+    # points from one sheet to the next
+    SHEET = 3.5
 
     def __init__(
         self,
@@ -99,8 +103,6 @@ class Box(Block):
         if circle:
             width = height = max(hypot(*text_size(*lines[0])) + 4, least[0], least[1]) if lines else least[0]
         self.set_size(width + self.SHEET * sheets, height + self.SHEET * sheets)
-
-    SHEET = 3.5
 
     def role_names(self) -> Iterator[str]:
         yield self.role
@@ -143,14 +145,6 @@ class Note(Block):
         artist = text_artist(*self.frame.centre, self.text, self.font, self.color)
         artist.set(zorder=4, gid=f"note {number}")
         axes.add_artist(artist)
-
-
-class Space(Block):
-    """Nothing, of a certain size."""
-
-    def __init__(self, width: float = 0.0, height: float = 0.0):
-        super().__init__()
-        self.set_size(width, height)
 
 
 class Region(Block):

@@ -44,7 +44,6 @@ class Diagram:
         width: float = 1.3,
         head: bool = True,
         direct: bool = False,
-        dashed: bool = False,
     ) -> None:
         """Something flows from `start` to `end`: straight if they face each other, else around the boxes.
 
@@ -53,7 +52,7 @@ class Diagram:
         for side in (leave, enter):
             if side not in (None, *DIRECTIONS):
                 raise ValueError(f"an arrow leaves and enters at left, right, top or bottom, got {side!r}")
-        self.own_arrows.append(Arrow(start, end, label, leave, enter, role, width, head, direct, dashed))
+        self.own_arrows.append(Arrow(start, end, label, leave, enter, role, width, head, direct))
 
     def flow(self, *blocks: Block, role: str = "operation", width: float = 1.3) -> None:
         """An arrow from each of the blocks to the next."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 
 import numpy as np
@@ -59,7 +60,8 @@ def _rows(columns: Sequence[int], edges: Sequence[tuple[int, int]]) -> list[floa
             nodes = members[column]
             if sweep:
                 near = {v: [rows[u] for u in neighbours[v]] or [rows[v]] for v in nodes}
-                nodes.sort(key=lambda v, near=near: sum(near[v]) / len(near[v]))  # type: ignore[misc]
+                means = {v: sum(near[v]) / len(near[v]) for v in nodes}
+                nodes.sort(key=means.__getitem__)
             for i, node in enumerate(nodes):
                 rows[node] = i - (len(nodes) - 1) / 2
     return rows
@@ -134,7 +136,7 @@ class LayeredGraph(Block):
         self.centres: list[float] = []
         for i, (a, b) in enumerate(edges):
             arrow = Arrow(boxes[a], boxes[b], labels[i], label_color=SLOPE)
-            arrow.path, arrow.spot = (lambda i=i: self._course(i)), (lambda i=i: self._spot(i))  # type: ignore[misc]
+            arrow.path, arrow.spot = partial(self._course, i), partial(self._spot, i)
             self.arrows.append(arrow)
 
     def arrange(self, spread: float) -> list[Point]:
@@ -201,8 +203,7 @@ class LayeredGraph(Block):
 
 def _swing(p: Point, q: Point) -> list[Point]:
     """From p to q, level at both ends: a cubic curve as short pieces, without p."""
-    level = [p] if p[1] == q[1] else []
-    if level:
+    if p[1] == q[1]:
         return [q]
     t = np.linspace(0, 1, 25)[1:]
     middle = (p[0] + q[0]) / 2

@@ -44,11 +44,6 @@ def above(main: Block, extra: Block, gap: float = 4.0) -> Attached:
     return Attached(main, extra, "top", gap)
 
 
-def below(main: Block, extra: Block, gap: float = 4.0) -> Attached:
-    """`extra` below `main`, which keeps its axes."""
-    return Attached(main, extra, "bottom", gap)
-
-
 def group(
     body: Block, label: str = "", role: str = "plain", pad: float = 14.0, corner: str = "left"
 ) -> Group:
@@ -87,7 +82,8 @@ def tree(top: Tree, gap: float = 14.0, level_gap: float = 30.0) -> Block:
 
         def put(node: Tree, left: float) -> tuple[float, int]:
             """Place a subtree from `left` on; the width it takes and its height in levels."""
-            x, level, centres = left, 0, []
+            x, level = left, 0
+            centres: list[float] = []
             for child in node.children:
                 width, height = put(child, x)
                 centres.append(found[id(child.root)][0] + child.root.width / 2)

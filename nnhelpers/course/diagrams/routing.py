@@ -7,6 +7,7 @@ bends, and crossings of earlier arrows cost.
 from __future__ import annotations
 
 import heapq
+import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -14,6 +15,8 @@ from typing import NamedTuple
 import numpy as np
 
 Point = tuple[float, float]
+# column and row in the grid of lanes, and the direction of the last step
+State = tuple[int, int, str]
 
 # points: a bend keeps this far from its box, so that the head has a straight piece of line behind it
 STUB = 12.0
@@ -196,48 +199,54 @@ def route(
     for side, extra in _costs(xs, ys, [], shared, 0.0).items():
         costs[side] = np.maximum(costs[side], extra)
     goals: dict[tuple[int, int], list[Port]] = {}
-    for port, (x, y) in zip(ends, stubs[len(starts) :], strict=True):
-        goals.setdefault((xs.index[x], ys.index[y]), []).append(port)
-    queue: list[tuple[float, tuple[int, int, str]]] = []
-    origin: dict[tuple[int, int, str], Port] = {}
-    best: dict[tuple[int, int, str], float] = {}
+    for port in ends:
+        goals.setdefault((xs.index[port.stub[0]], ys.index[port.stub[1]]), []).append(port)
+    origins: dict[State, Port] = {}
     for port in starts:
         state = xs.index[port.stub[0]], ys.index[port.stub[1]], port.side
-        if port.cost < best.get(state, np.inf):
-            best[state], origin[state] = port.cost, port
-            heapq.heappush(queue, (port.cost, state))
-    before: dict[tuple[int, int, str], tuple[int, int, str]] = {}
-    cheapest, last, arrival = np.inf, None, None
+        if state not in origins or port.cost < origins[state].cost:
+            origins[state] = port
+    states, arrival = _cheapest(origins, goals, costs)
+    if arrival is None:
+        return []
+    bends = [(float(xs.at[i]), float(ys.at[j])) for i, j, _ in states]
+    return _without_straight_points([origins[states[0]].point, *bends, arrival.point])
+
+
+def _cheapest(
+    origins: dict[State, Port], goals: dict[tuple[int, int], list[Port]], costs: dict[str, np.ndarray]
+) -> tuple[list[State], Port | None]:
+    """The states on the cheapest way from one of the origins to one of the goals, and the port where it arrives."""
+    best = {state: port.cost for state, port in origins.items()}
+    queue = [(cost, state) for state, cost in best.items()]
+    heapq.heapify(queue)
+    before: dict[State, State] = {}
+    total = math.inf
+    arrival: Port | None = None
+    states: list[State] = []
     while queue:
         cost, state = heapq.heappop(queue)
-        if cost >= cheapest:
+        if cost >= total:
             break
         if cost > best[state]:
             continue
         for port in goals.get(state[:2], []):
-            if state[2] == port.side:
-                continue
-            total = cost + port.cost + COST_OF_BEND * (state[2] != OPPOSITE[port.side])
-            if total < cheapest:
-                cheapest, last, arrival = total, state, port
+            whole = cost + port.cost + COST_OF_BEND * (state[2] != OPPOSITE[port.side])
+            # it may not come out of the box that it is to enter
+            if state[2] != port.side and whole < total:
+                total, arrival, states = whole, port, [state]
         for side, column, row, price in _moves(state, costs):
             following = column, row, side
             new = cost + price + COST_OF_BEND * (side != state[2])
-            if new < best.get(following, np.inf):
+            if new < best.get(following, math.inf):
                 best[following], before[following] = new, state
                 heapq.heappush(queue, (new, following))
-    if last is None or arrival is None:
-        return []
-    states = [last]
-    while states[-1] in before:
+    while states and states[-1] in before:
         states.append(before[states[-1]])
-    inner = [(float(xs.at[i]), float(ys.at[j])) for i, j, _ in reversed(states)]
-    return _without_straight_points([origin[states[-1]].point, *inner, arrival.point])
+    return states[::-1], arrival
 
 
-def _moves(
-    state: tuple[int, int, str], costs: dict[str, np.ndarray]
-) -> Iterator[tuple[str, int, int, float]]:
+def _moves(state: State, costs: dict[str, np.ndarray]) -> Iterator[tuple[str, int, int, float]]:
     column, row, heading = state
     across, up = costs["across"], costs["up"]
     if heading != "left" and column < len(across):

@@ -124,7 +124,7 @@ def text_size(text: str, font: Font = NAME) -> tuple[float, float]:
         artist.set_figure(canvas.figure)
         extent = artist.get_window_extent(canvas.get_renderer())
         sizes.append((extent.width * 72 / dpi, max(extent.height * 72 / dpi, 1.2 * font.size)))
-    return max(width for width, _ in sizes), max(height for _, height in sizes)
+    return float(max(width for width, _ in sizes)), float(max(height for _, height in sizes))
 
 
 def shape_text(shape: Shape) -> str:

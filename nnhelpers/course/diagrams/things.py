@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TypeGuard
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from .blocks import Block, Box, Grid, Note, Region, Space
+from .blocks import Block, Box, Grid, Note, Region
 from .layouts import column, equal_widths, row
 from .routing import Point
 from .style import (
@@ -71,11 +72,6 @@ def note(text: str, bold: bool = False) -> Note:
 def shape_note(shape: Shape) -> Note:
     """A shape without a box, to stand beside what has it."""
     return Note(shape_text(shape), SHAPE)
-
-
-def space(width: float = 0.0, height: float = 0.0) -> Space:
-    """Room in a row or a column."""
-    return Space(width, height)
 
 
 def token(text: str, width: float = 24.0, strong: bool = False, comment: str = "") -> Box:
@@ -163,7 +159,7 @@ def matrix(
     )
 
 
-def _is_number(value: float | str | None) -> bool:
+def _is_number(value: float | str | None) -> TypeGuard[float]:
     return value is not None and not isinstance(value, str)
 
 
