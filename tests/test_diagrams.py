@@ -411,6 +411,18 @@ def test_a_skip_arrow_runs_around_what_stands_between():
     assert heights.max() > box.y1 or heights.min() < box.y0
 
 
+def test_an_arrow_does_not_run_along_a_frame():
+    a, b = dg.box("a", "(2, 3)"), dg.box("b", "(2, 3)")
+    diagram = dg.Diagram(dg.column(dg.group(dg.column(a, dg.box("between"))), b))
+    diagram.arrow(a, b, leave="left", enter="left")
+    drawing = check(diagram.figure())
+    (frame,) = drawing.others
+    points = along(drawing.arrows[0])
+    beside = (abs(points[:, 0] - frame.x0) < 4) & (frame.y0 < points[:, 1]) & (points[:, 1] < frame.y1)
+    # it crosses the frame once, from right to left
+    assert beside.sum() <= 12
+
+
 def test_two_arrows_between_the_same_boxes_are_two_lines():
     a, b = dg.box("a\nof three\nlines"), dg.box("b\nof three\nlines")
     diagram = dg.Diagram(dg.row(a, b))

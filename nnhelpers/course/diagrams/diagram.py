@@ -94,6 +94,14 @@ class Diagram:
         search(self.body)
         return found
 
+    def _frame_lines(self) -> list[list[Point]]:
+        """The outlines of the groups."""
+        frames = [block.frame for block in self.body.all() if isinstance(block, Group)]
+        corners = [
+            [(f.left, f.bottom), (f.left, f.top), (f.right, f.top), (f.right, f.bottom)] for f in frames
+        ]
+        return [[*four, four[0]] for four in corners]
+
     def _paths(self) -> list[list[Point]]:
         arrows, obstacles = self.arrows, self._obstacles()
         paths: list[list[Point]] = [[] for _ in arrows]
@@ -112,7 +120,7 @@ class Diagram:
                 # arrows from one block, or into one block, may share a piece of their way
                 related = [p for j, p in enumerate(paths) if p and self._forks(arrow, arrows[j])]
                 others = [p for j, p in enumerate(paths) if p and not self._forks(arrow, arrows[j])]
-                paths[i] = route(starts, ends, obstacles, others, related)
+                paths[i] = route(starts, ends, obstacles, others, related, self._frame_lines())
                 if not paths[i]:
                     raise NoRoomError(
                         f"arrow {i} of {len(arrows)} finds no way around the boxes; choose other sides for it"
@@ -128,10 +136,6 @@ class Diagram:
 
     def _label_spots(self, paths: list[list[Point]]) -> dict[int, Rect]:
         obstacles = self._obstacles()
-        edges = [
-            [(f.left, f.bottom), (f.left, f.top), (f.right, f.top), (f.right, f.bottom), (f.left, f.bottom)]
-            for f in (block.frame for block in self.body.all() if isinstance(block, Group))
-        ]
         spots: dict[int, Rect] = {}
         for i, arrow in enumerate(self.arrows):
             if not arrow.label:
@@ -144,7 +148,11 @@ class Diagram:
             # the head is wider than the line
             gap = 3.0 + arrow.width / 2
             spot = label_spot(
-                paths[i], (width + 2, height), [*obstacles, *spots.values()], [*paths, *edges], gap
+                paths[i],
+                (width + 2, height),
+                [*obstacles, *spots.values()],
+                [*paths, *self._frame_lines()],
+                gap,
             )
             if spot is None:
                 raise NoRoomError(

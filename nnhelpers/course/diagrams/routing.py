@@ -186,18 +186,20 @@ def route(
     obstacles: Sequence[Rect],
     taken: Sequence[Sequence[Point]],
     shared: Sequence[Sequence[Point]] = (),
+    frames: Sequence[Sequence[Point]] = (),
 ) -> list[Point]:
     """The cheapest right-angled path from one of `starts` to one of `ends`, or nothing if there is none.
 
     `taken` are the paths of earlier arrows: crossing one is dear, running along one dearer. The path may run along
-    those that are `shared`, but not across them.
+    those that are `shared`, but not across them, and across `frames`, but not along them.
     """
     stubs = [port.stub for port in (*starts, *ends)]
     xs = Lanes([x for r in obstacles for x in (r.left, r.right)], [x for x, _ in stubs])
     ys = Lanes([y for r in obstacles for y in (r.bottom, r.top)], [y for _, y in stubs])
-    costs = _costs(xs, ys, obstacles, taken, COST_OF_SHARING)
-    for side, extra in _costs(xs, ys, [], shared, 0.0).items():
-        costs[side] = np.maximum(costs[side], extra)
+    costs = _costs(xs, ys, obstacles)
+    _add_lines(costs, xs, ys, taken, COST_OF_CROSSING, COST_OF_SHARING, LANE - 1)
+    _add_lines(costs, xs, ys, shared, COST_OF_CROSSING, 0.0, LANE - 1)
+    _add_lines(costs, xs, ys, frames, 0.0, COST_OF_SHARING, CLEARANCE)
     goals: dict[tuple[int, int], list[Port]] = {}
     for port in ends:
         goals.setdefault((xs.index[port.stub[0]], ys.index[port.stub[1]]), []).append(port)
@@ -259,9 +261,7 @@ def _moves(state: State, costs: dict[str, np.ndarray]) -> Iterator[tuple[str, in
         yield "bottom", column, row - 1, up[column, row - 1]
 
 
-def _costs(
-    xs: Lanes, ys: Lanes, obstacles: Sequence[Rect], taken: Sequence[Sequence[Point]], sharing: float
-) -> dict[str, np.ndarray]:
+def _costs(xs: Lanes, ys: Lanes, obstacles: Sequence[Rect]) -> dict[str, np.ndarray]:
     """The cost of each step to the right, (len(xs) - 1, len(ys)), and of each step up, (len(xs), len(ys) - 1)."""
     across = np.diff(xs.at)[:, None] * ys.price[None, :]
     up = np.diff(ys.at)[None, :] * xs.price[:, None]
@@ -272,18 +272,30 @@ def _costs(
         across[blocked] = np.inf
         blocked = np.outer((xs.at > left) & (xs.at < right), (y0 < top) & (y1 > bottom))
         up[blocked] = np.inf
-    for path in taken:
-        for p, q in pairwise(path):
-            left, bottom, right, top = around([Rect(*p, *p), Rect(*q, *q)])
-            if bottom == top:
-                across += sharing * np.outer((x0 < right) & (x1 > left), abs(ys.at - bottom) < LANE - 1)
-                met = (xs.at >= left) & (xs.at <= right)
-                up += COST_OF_CROSSING * np.outer(met, _crossed(ys.at, bottom))
-            else:
-                up += sharing * np.outer(abs(xs.at - left) < LANE - 1, (y0 < top) & (y1 > bottom))
-                met = (ys.at >= bottom) & (ys.at <= top)
-                across += COST_OF_CROSSING * np.outer(_crossed(xs.at, left), met)
     return {"across": across, "up": up}
+
+
+def _add_lines(
+    costs: dict[str, np.ndarray],
+    xs: Lanes,
+    ys: Lanes,
+    lines: Sequence[Sequence[Point]],
+    crossing: float,
+    sharing: float,
+    reach: float,
+) -> None:
+    """Add what it costs to cross the lines, and to run beside them at less than `reach`."""
+    x0, x1, y0, y1 = xs.at[:-1], xs.at[1:], ys.at[:-1], ys.at[1:]
+    for p, q in (piece for line in lines for piece in pairwise(line)):
+        left, bottom, right, top = around([Rect(*p, *p), Rect(*q, *q)])
+        if bottom == top:
+            costs["across"] += sharing * np.outer((x0 < right) & (x1 > left), abs(ys.at - bottom) < reach)
+            met = (xs.at >= left) & (xs.at <= right)
+            costs["up"] += crossing * np.outer(met, _crossed(ys.at, bottom))
+        else:
+            costs["up"] += sharing * np.outer(abs(xs.at - left) < reach, (y0 < top) & (y1 > bottom))
+            met = (ys.at >= bottom) & (ys.at <= top)
+            costs["across"] += crossing * np.outer(_crossed(xs.at, left), met)
 
 
 def _crossed(lanes: np.ndarray, line: float) -> np.ndarray:

@@ -100,6 +100,7 @@ def text_artist(x: float, y: float, text: str, font: Font, color: str) -> Text:
         math_fontfamily="dejavusans",
         usetex=False,
         ha="center",
+        multialignment="left" if font == TITLE else "center",
         va="baseline" if single else "center",
     )
 
