@@ -412,7 +412,7 @@ def test_a_skip_arrow_runs_around_what_stands_between():
 
 
 def test_an_arrow_does_not_run_along_a_frame():
-    a, b = dg.box("a", "(2, 3)"), dg.box("b", "(2, 3)")
+    a, b = dg.box("the widest of the boxes"), dg.box("b as wide as the others")
     diagram = dg.Diagram(dg.column(dg.group(dg.column(a, dg.box("between"))), b))
     diagram.arrow(a, b, leave="left", enter="left")
     drawing = check(diagram.figure())
