@@ -42,9 +42,12 @@ def token_nll(model: LanguageModel, inputs: Tensor, targets: Tensor, batch_size:
 
 
 def device_of(model: Any) -> torch.device:
-    """Where the parameters of a model lie; the CPU for one without parameters."""
-    parameters = model.parameters() if hasattr(model, "parameters") else ()
-    return next((p.device for p in parameters), torch.device("cpu"))
+    """Where the parameters of a model lie; the CPU for one without a method `parameters()`, such as a function."""
+    parameters = getattr(model, "parameters", None)
+    if callable(parameters):
+        for p in parameters():
+            return p.device
+    return torch.device("cpu")
 
 
 def check_logits(logits: Tensor, targets: Tensor) -> None:

@@ -637,6 +637,17 @@ def test_the_perplexity_of_a_uniform_choice_is_how_many_there_are():
     assert evaluation.perplexity(math.log(27)) == pytest.approx(27)
 
 
+def test_a_model_may_be_any_callable_whatever_else_it_holds():
+    class Mine:
+        parameters = [torch.zeros(27)]  # noqa: RUF012  (a learner's own model may keep them in a list)
+
+        def __call__(self, ids):
+            return self.parameters[0].expand(*ids.shape[:1], 27)
+
+    x, y = torch.zeros(3, 2, dtype=torch.int64), torch.tensor([1, 2, 0])
+    assert evaluation.nll(Mine(), x, y) == pytest.approx(math.log(27))
+
+
 # A model that is not a number
 
 

@@ -11,8 +11,6 @@ from matplotlib.axes import Axes
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from .layout import layered_layout
-
 # Okabe and Ito 2008: eight colours that stay apart for colour-blind readers
 BLUE, ORANGE, GREEN, RED, PURPLE, SKY, YELLOW, BLACK = COLORS = (
     "#0072B2",
@@ -67,44 +65,6 @@ def use_style() -> None:
             "image.cmap": "cividis",
         }
     )
-
-
-def graph(
-    labels: Sequence[str],
-    edges: Sequence[tuple[int, int]],
-    edge_labels: Sequence[str] | None = None,
-    title: str = "",
-    colors: Sequence[str] | None = None,
-) -> Figure:
-    """A computation graph as boxes joined by arrows, read from left to right.
-
-    `labels` may run over several lines; `edges` are pairs (from, to) of positions in `labels`.
-    """
-    places = np.array(layered_layout(len(labels), edges)) * (2.8, 1.0)  # boxes are wider than high
-    lines = max(label.count("\n") for label in labels) + 1
-    places[:, 1] *= 0.3 + 0.35 * lines
-    extent = places.max(axis=0) - places.min(axis=0)
-    figure, axes = plt.subplots(figsize=(min(1.6 + 0.72 * extent[0], 12), 1.3 + 0.62 * extent[1]))
-    repeats: dict[tuple[int, int], int] = {}
-    for i, (a, b) in enumerate(edges):
-        nth = repeats[a, b] = repeats.get((a, b), -1) + 1
-        bend = 0.0 if edges.count((a, b)) == 1 else 0.25 * (-1) ** nth
-        style = {"arrowstyle": "-|>", "color": "0.45", "shrinkA": 24, "shrinkB": 27, "lw": 1.1}
-        axes.annotate("", places[b], places[a], arrowprops={**style, "connectionstyle": f"arc3,rad={bend}"})
-        if edge_labels is not None:
-            along = places[b] - places[a]
-            spot = places[a] + 0.4 * along - (0, 0.55 * bend * np.hypot(*along))
-            clear = {"facecolor": "white", "edgecolor": "none", "pad": 0.6}
-            axes.text(*spot, edge_labels[i], ha="center", va="center", fontsize=8.5, color=RED, bbox=clear)
-    for i, (place, label) in enumerate(zip(places, labels, strict=True)):
-        face = colors[i] if colors is not None else "#EAF3FA"
-        box = {"boxstyle": "round,pad=0.35", "facecolor": face, "edgecolor": BLUE, "linewidth": 1.1}
-        axes.text(*place, label, ha="center", va="center", fontsize=8.5, family="monospace", bbox=box)
-    axes.set_xlim(places[:, 0].min() - 1.2, places[:, 0].max() + 1.2)
-    axes.set_ylim(places[:, 1].max() + 0.75, places[:, 1].min() - 0.75)
-    axes.axis("off")
-    axes.set_title(title)
-    return figure
 
 
 def heatmap(

@@ -1,0 +1,406 @@
+"""Six drawings that the lectures need, composed with `nnhelpers.course.diagrams`; shapes and numbers come from outside.
+
+`python tests/gallery.py` writes them to build/gallery, once under matplotlib's default style and once under its dark
+one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.figure import Figure
+
+from nnhelpers.course import diagrams as dg
+
+FOLDER = Path(__file__).resolve().parent.parent / "build" / "gallery"
+LETTERS = ".abcdefghijklmnopqrstuvwxyz"
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Over the last dimension; a logit of minus infinity gets probability 0."""
+    powers = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return powers / powers.sum(axis=-1, keepdims=True)
+
+
+def mlp(
+    context: str, table: np.ndarray, w1: np.ndarray, b1: np.ndarray, w2: np.ndarray, b2: np.ndarray
+) -> dg.Diagram:
+    """The network of lecture 3 on one context: table (27, C), w1 (T C, H), b1 (H,), w2 (H, 27), b2 (27,)."""
+    ids = [LETTERS.index(letter) for letter in context]
+    embedded = table[ids]
+    x = embedded.reshape(-1)
+    hidden = np.maximum(x @ w1 + b1, 0)
+    logits = hidden @ w2 + b2
+
+    look_up = dg.lookup(context, ids, table, LETTERS, "C")
+    join = dg.operation("side by side")
+    width = 11.0 * table.shape[1]
+    pieces = [
+        dg.above(dg.vector(piece, "embedding", cell=(11, 14)), dg.token(letter, width), gap=0)
+        for letter, piece in zip(context, embedded, strict=True)
+    ]
+    x_strip = dg.row(*pieces, gap=0)
+    first, second, normalise = (dg.operation(text) for text in ("ReLU(x W₁ + b₁)", "h W₂ + b₂", "softmax"))
+    weights = dg.box("W₁, b₁", f"{w1.shape}, {b1.shape}", role="parameter")
+    weights_2 = dg.box("W₂, b₂", f"{w2.shape}, {b2.shape}", role="parameter")
+    dg.equal_widths(weights, weights_2)
+    dg.equal_widths(join, first, second, normalise)
+    h = dg.vector([*hidden[:16], "…", *hidden[-7:]], "hidden", cell=(14, 14))
+    z = dg.vector(logits, "output", cell=(14, 14))
+    p = dg.bars(softmax(logits), LETTERS)
+    named = [
+        dg.beside(dg.beside(strip, dg.shape_note(shape)), dg.note(name, bold=True), "left")
+        for strip, name, shape in (
+            (x_strip, "x", x.shape),
+            (h, "h", hidden.shape),
+            (z, "logits", logits.shape),
+            (p, "p", logits.shape),
+        )
+    ]
+    compute = dg.column(
+        join,
+        named[0],
+        dg.beside(first, weights, "left", 26),
+        named[1],
+        dg.beside(second, weights_2, "left", 26),
+        named[2],
+        normalise,
+        named[3],
+        gap=20,
+    )
+    drawing = dg.Diagram(
+        dg.column(look_up, compute, gap=20), f"From three letters to the next: {context} → ?"
+    )
+    drawing.arrow(look_up.vectors, join, leave="bottom", enter="right")
+    drawing.flow(join, x_strip, first, h, second, z, normalise, p)
+    drawing.flow(weights, first)
+    drawing.flow(weights_2, second)
+    return drawing
+
+
+def normalisation(values: np.ndarray, gamma: np.ndarray, beta: np.ndarray) -> dg.Diagram:
+    """A batch (N, C) before and after batch normalisation, with the means and deviations of its columns."""
+    normalised = (values - values.mean(axis=0)) / values.std(axis=0)
+    scaled = gamma * normalised + beta
+    examples = [f"example {i + 1}" for i in range(len(values))]
+    units = [f"unit {j + 1}" for j in range(values.shape[1])]
+
+    def panel(numbers: np.ndarray, name: str, rows: Sequence[str] | None) -> tuple[dg.Block, dg.Matrix]:
+        body = dg.matrix(numbers, "hidden", rows=rows, columns=units, header_role="plain", cell=(40, 20))
+        summary = dg.matrix(
+            np.round([numbers.mean(axis=0), numbers.std(axis=0)], 9) + 0.0,
+            "plain",
+            rows=["mean", "std"] if rows else None,
+            header_role="plain",
+            cell=(40, 18),
+            shade=False,
+        )
+        return dg.column(dg.above(body, dg.note(name, bold=True)), summary, gap=8, align="right"), body
+
+    before, x = panel(values, f"x {values.shape}", examples)
+    middle, x_hat = panel(normalised, "x̂", None)
+    after, y = panel(scaled, "y", None)
+    standardise = dg.operation("$\\dfrac{x - \\mathrm{mean}}{\\mathrm{std}}$")
+    stretch = dg.operation("γ x̂ + β")
+    learned = dg.matrix([gamma, beta], "parameter", rows=["γ", "β"], header_role="plain", cell=(30, 18))
+    drawing = dg.Diagram(
+        dg.row(before, standardise, middle, dg.above(stretch, learned, gap=24), after, gap=18),
+        "Batch normalisation works down the columns: each unit over the examples of the batch",
+    )
+    drawing.flow(x, standardise, x_hat, stretch, y)
+    drawing.flow(learned, stretch)
+    return drawing
+
+
+def dilation_tree(letters: str, dilations: Sequence[int]) -> dg.Block:
+    """Convolutions of two taps over `letters`: what the last output depends on is drawn strongly."""
+    n = len(letters)
+    reached = [{n - 1}]
+    for dilation in reversed(dilations):
+        reached.append({source for t in reached[-1] for source in (t - dilation, t) if source >= 0})
+    reached.reverse()
+    levels: list[list[dg.Box]] = [[dg.token(letter) for letter in letters]]
+    for level in range(1, len(dilations) + 1):
+        levels.append([dg.dot("hidden", 14, strong=t in reached[level]) for t in range(n)])
+    names = ["letters", *(f"dilation {dilation}" for dilation in dilations)]
+    rows = [[dg.note(name), *boxes] for name, boxes in zip(names, levels, strict=True)]
+    drawn = dg.grid(rows[::-1], gap=(8, 62))
+    for level, dilation in enumerate(dilations):
+        for t in range(n):
+            for source in {t - dilation, t} & set(range(n)):
+                style = (
+                    {"role": "hidden", "width": 2.0}
+                    if t in reached[level + 1]
+                    else {"role": "plain", "width": 0.7}
+                )
+                ends = levels[level][source], levels[level + 1][t]
+                drawn.arrows.append(
+                    dg.Arrow(*ends, leave="top", enter="bottom", direct=True, head=False, **style)
+                )
+    return drawn
+
+
+def gated_layer(n_channels: int, n_skip: int, dilation: int) -> dg.Block:
+    """WaveNet's layer: a gate between two convolutions, then a residual and a skip path."""
+    x = dg.tensor("x", ("B", n_channels, "T"), "residual")
+    out = dg.tensor("next layer", ("B", n_channels, "T"), "residual")
+    fork, add = dg.dot("residual"), dg.operation("+")
+    taps = [dg.box(f"conv {name}", f"dilation {dilation}", role="parameter") for name in ("f", "g")]
+    tanh, sigmoid, gate, split = dg.operation("tanh"), dg.operation("sigmoid"), dg.operation("×"), dg.dot()
+    mix = dg.box("1×1 conv", f"{n_channels} → {n_channels}", role="parameter")
+    skip = dg.box("1×1 conv", f"{n_channels} → {n_skip}", role="parameter")
+    total = dg.tensor("skip sum", ("B", n_skip, "T"), "hidden")
+    dg.equal_widths(tanh, sigmoid)
+    drawn = dg.grid(
+        [
+            [out, None, None, total],
+            [add, mix, None, skip],
+            [None, None, split],
+            [None, None, gate],
+            [None, tanh, None, sigmoid],
+            [None, taps[0], None, taps[1]],
+            [fork],
+            [x],
+        ],
+        gap=(22, 20),
+    )
+    stream = {"role": "residual", "width": 3.5}
+    drawn.arrows += [
+        dg.Arrow(x, fork, head=False, **stream),
+        dg.Arrow(fork, add, head=False, **stream),
+        dg.Arrow(add, out, **stream),
+        *(dg.Arrow(fork, conv, leave="right", enter="bottom") for conv in taps),
+        dg.Arrow(taps[0], tanh),
+        dg.Arrow(taps[1], sigmoid),
+        dg.Arrow(tanh, gate, leave="top", enter="left"),
+        dg.Arrow(sigmoid, gate, leave="top", enter="right"),
+        dg.Arrow(gate, split, head=False),
+        dg.Arrow(split, mix, leave="left", enter="bottom"),
+        dg.Arrow(split, skip, leave="right", enter="bottom"),
+        dg.Arrow(mix, add),
+        dg.Arrow(skip, total),
+    ]
+    return drawn
+
+
+def wavenet(letters: str, n_channels: int, n_skip: int, dilations: Sequence[int]) -> dg.Diagram:
+    """The stack of dilated convolutions at the left, one of its layers at the right."""
+    stack = dg.group(dilation_tree(letters, dilations), f"{len(dilations)} layers: what the last output sees")
+    layer = dg.group(
+        gated_layer(n_channels, n_skip, dilations[-1]), "one layer: gate, residual path, skip path"
+    )
+    return dg.Diagram(dg.row(stack, layer, gap=18, align="stretch"), "WaveNet: each layer doubles the reach")
+
+
+def attention(text: str, x: np.ndarray, wq: np.ndarray, wk: np.ndarray, wv: np.ndarray) -> dg.Diagram:
+    """One causal head on the letters of `text`: x (T, C), the three weights (C, d)."""
+    n, d = len(text), wq.shape[1]
+    q, k, v = x @ wq, x @ wk, x @ wv
+    scores = q @ k.T / np.sqrt(d)
+    allowed = np.tri(n, dtype=bool)
+    masked_scores = np.where(allowed, scores, -np.inf)
+    weights = softmax(masked_scores)
+
+    def strip(values: np.ndarray, role: str) -> dg.Matrix:
+        return dg.matrix(values, role, rows=text, format="", cell=(13, 18))
+
+    def square(values: np.ndarray, role: str) -> dg.Matrix:
+        return dg.matrix(values, role, rows=text, columns=text, cell=(33, 20))
+
+    def named(block: dg.Block, name: str, shape: tuple[int, ...], side: str = "right") -> dg.Block:
+        return dg.beside(block, dg.column(dg.note(name, bold=True), dg.shape_note(shape), gap=1), side, 6)
+
+    inputs, out = strip(x, "embedding"), strip(weights @ v, "hidden")
+    wide = [dg.box(f"$W_{name}$", wq.shape, role="parameter") for name in "qkv"]
+    queries, keys, values = (strip(part, "hidden") for part in (q, k, v))
+    product, mix = dg.operation(r"$q\,k^\top / \sqrt{d}$"), dg.operation("weights @ v")
+    raw, masked, shares = square(scores, "hidden"), square(masked_scores, "hidden"), square(weights, "output")
+    body = dg.grid(
+        [
+            [None, named(inputs, "x", x.shape)],
+            [wide[0], wide[1], None, wide[2]],
+            [
+                named(queries, "q", q.shape),
+                named(keys, "k", k.shape),
+                None,
+                named(values, "v", v.shape, "left"),
+            ],
+            [product],
+            [
+                raw,
+                dg.above(masked, dg.note("the future is masked")),
+                dg.above(shares, dg.note("weights: each row adds to 1")),
+            ],
+            [None, None, mix],
+            [None, None, named(out, "out", v.shape)],
+        ],
+        gap=(32, 26),
+    )
+    drawing = dg.Diagram(body, "One attention head: who looks at whom, and what they bring back")
+    for projection, part in zip(wide, (queries, keys, values), strict=True):
+        drawing.arrow(inputs, projection, leave="bottom", enter="top")
+        drawing.arrow(projection, part)
+    drawing.arrow(queries, product)
+    drawing.arrow(keys, product, leave="bottom", enter="right")
+    drawing.arrow(product, raw, f"scores {scores.shape}")
+    drawing.arrow(raw, masked, "mask")
+    drawing.arrow(masked, shares, "softmax")
+    drawing.arrow(shares, mix, leave="bottom", enter="top")
+    drawing.arrow(values, mix, leave="bottom", enter="right")
+    drawing.arrow(mix, out)
+    return drawing
+
+
+def gpt_block(
+    texts: Sequence[str], before: np.ndarray, after: np.ndarray, n_head: int, n_layer: int
+) -> dg.Diagram:
+    """A block of a GPT: what it reads from the residual stream, and what it adds. before, after: (T, C)."""
+    n, c = before.shape
+    shape = (n, c)
+
+    def stream_at(
+        vectors: np.ndarray, role: str, name: str, columns: Sequence[str] | None
+    ) -> tuple[dg.Block, dg.Matrix]:
+        body = dg.matrix(
+            [*vectors[:, :3].T, ["⋮"] * n, vectors[:, -1]], role, columns=columns, format="", cell=(48, 11)
+        )
+        return dg.beside(body, dg.column(dg.note(name, bold=True), dg.shape_note(shape), gap=1), gap=8), body
+
+    letters = [dg.token(text, 44) for text in texts]
+    bottom, start = stream_at(before, "embedding", "token + position embeddings", None)
+    top, end = stream_at(after, "residual", "x after the block", texts)
+    forks, adds = [dg.dot("residual", 9) for _ in range(2)], [dg.operation("+") for _ in range(2)]
+    norms = [dg.box("LayerNorm", role="parameter") for _ in range(2)]
+    attend = dg.box(f"attention, {n_head} heads", f"{shape} → {shape}", role="parameter")
+    think = dg.box("MLP", f"{c} → {4 * c} → {c}", role="parameter")
+    dg.equal_widths(*norms, attend, think)
+    inner = dg.grid(
+        [
+            [adds[1], dg.beside(think, dg.note("each token\nby itself"))],
+            [forks[1], norms[1]],
+            [
+                dg.beside(adds[0], dg.note("residual\nstream"), "left"),
+                dg.beside(attend, dg.note("each token looks at\nitself and earlier ones")),
+            ],
+            [forks[0], norms[0]],
+        ],
+        gap=(60, 22),
+        axis=0,
+    )
+    frame = dg.group(inner, f"block, {n_layer} times", pad=16, corner="right")
+    words = dg.row(*letters, gap=4)
+    drawing = dg.Diagram(
+        dg.column(top, frame, bottom, words, gap=26), "A GPT block adds to the residual stream"
+    )
+    stream = {"role": "residual", "width": 5.0}
+    for a, b in ((start, forks[0]), (forks[0], adds[0]), (adds[0], forks[1]), (forks[1], adds[1])):
+        drawing.arrow(a, b, head=False, **stream)
+    drawing.arrow(adds[1], end, **stream)
+    for fork, norm, layer, add in zip(forks, norms, (attend, think), adds, strict=True):
+        drawing.arrow(fork, norm, "read")
+        drawing.arrow(norm, layer)
+        drawing.arrow(layer, add, "add")
+    for i, letter in enumerate(letters):
+        drawing.arrow(letter, start.column(i))
+    return drawing
+
+
+Step = tuple[str, list[str]]
+
+
+def merge_word(word: str, merges: Sequence[tuple[str, str]]) -> tuple[list[dg.Tree], list[Step]]:
+    """The trees of a word's tokens, and each merge with the word after it; merges are pairs, by rank."""
+    trees = [dg.Tree(dg.token(letter)) for letter in word]
+    texts = list(word)
+    steps: list[Step] = [("letters", list(word))]
+    while pairs := [pair for pair in pairwise(texts) if pair in merges]:
+        best = min(pairs, key=merges.index)
+        i = list(pairwise(texts)).index(best)
+        texts[i : i + 2] = ["".join(best)]
+        node = dg.token(texts[i], comment=f"merge {len(steps)}")
+        trees[i : i + 2] = [dg.Tree(node, trees[i : i + 2])]
+        steps.append((f"{len(steps)}. {' + '.join(best)}", list(texts)))
+    return trees, steps
+
+
+def merge_tree(word: str, merges: Sequence[tuple[str, str]]) -> dg.Diagram:
+    """How byte-pair encoding joins the letters of a word: the tree, and the word after each merge."""
+    trees, steps = merge_word(word, merges)
+    drawn = dg.row(*(dg.tree(tree) for tree in trees), align="bottom")
+    lines = []
+    for i, (name, texts) in enumerate(steps):
+        known = steps[max(i - 1, 0)][1]
+        boxes = [dg.token(text, 28.0 * len(text) - 4, strong=text not in known) for text in texts]
+        lines.append([dg.note(name), dg.row(*boxes, gap=4)])
+    listing = dg.grid(lines, gap=(14, 10), align="left")
+    return dg.Diagram(dg.row(drawn, listing, gap=50), f"Byte-pair encoding of “{word}”, merge by merge")
+
+
+DRAWINGS: dict[str, Callable[[], dg.Diagram]] = {}
+
+
+def drawing(function: Callable[[], dg.Diagram]) -> Callable[[], dg.Diagram]:
+    DRAWINGS[function.__name__] = function
+    return function
+
+
+@drawing
+def mlp_of_lecture_3() -> dg.Diagram:
+    rng = np.random.default_rng(3)
+    return mlp(
+        "emm",
+        rng.normal(size=(27, 10)),
+        rng.normal(size=(30, 200)) * (2 / 30) ** 0.5,
+        np.zeros(200),
+        rng.normal(size=(200, 27)) / 200**0.5,
+        np.zeros(27),
+    )
+
+
+@drawing
+def batch_normalisation() -> dg.Diagram:
+    rng = np.random.default_rng(4)
+    values = rng.normal(size=(4, 3)) * (3.0, 0.4, 1.0) + (5.0, 0.0, -2.0)
+    return normalisation(values, np.array([1.5, 1.0, 0.5]), np.array([0.0, 1.0, -1.0]))
+
+
+@drawing
+def wavenet_block() -> dg.Diagram:
+    return wavenet("...barba", 32, 64, (1, 2, 4))
+
+
+@drawing
+def attention_head() -> dg.Diagram:
+    rng = np.random.default_rng(7)
+    return attention("emma", rng.normal(size=(4, 8)), *(rng.normal(size=(8, 4)) / 8**0.5 for _ in range(3)))
+
+
+@drawing
+def block_of_a_gpt() -> dg.Diagram:
+    rng = np.random.default_rng(5)
+    before = rng.normal(size=(4, 48))
+    return gpt_block(["The", "cat", "sat", "on"], before, before + 0.7 * rng.normal(size=(4, 48)), 4, 6)
+
+
+@drawing
+def merges_of_a_word() -> dg.Diagram:
+    return merge_tree("newest", [("e", "s"), ("es", "t"), ("n", "e"), ("ne", "w"), ("new", "est")])
+
+
+def save(figure: Figure, name: str, theme: str, folder: Path = FOLDER) -> Path:
+    """Write a picture of the figure; the path says which drawing it is and under which theme."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{name}_{theme.split('_')[0]}.png"
+    figure.savefig(path, dpi=100)
+    return path
+
+
+if __name__ == "__main__":
+    for theme in ("default", "dark_background"):
+        with plt.style.context(theme):
+            for name, make in DRAWINGS.items():
+                print(save(make().figure(), name, theme))
