@@ -314,7 +314,7 @@ def listening() -> Iterator[_Listener]:
     """Listen to what is printed, and end a line that was begun, so that the verdict starts a new one."""
     listener = _Listener(sys.stdout)
     try:
-        with contextlib.redirect_stdout(listener):  # type: ignore[type-var]
+        with contextlib.redirect_stdout(listener):
             yield listener
     finally:
         if listener.in_a_line:

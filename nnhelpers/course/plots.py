@@ -148,4 +148,6 @@ def histograms(
     axes.set(title=title, xlabel=labels[0], ylabel=labels[1])
     if len(parts) > 1:
         axes.legend(fontsize=8.5)
-    return axes.figure
+    figure = axes.get_figure(root=True)
+    assert figure is not None
+    return figure

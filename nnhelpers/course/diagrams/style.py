@@ -60,7 +60,8 @@ Shape = Sequence[int | str] | str
 
 def tinted(color: str, share: float) -> str:
     """`share` of the colour, the rest white."""
-    return to_hex(tuple(1 - share * (1 - channel) for channel in to_rgb(color)))
+    red, green, blue = (1 - share * (1 - channel) for channel in to_rgb(color))
+    return to_hex((red, green, blue))
 
 
 def luminance(color: str) -> float:
