@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
+from oracles import seeded
 
 from nnhelpers import batches, characters, evaluation, sampling
 from nnhelpers.bpe import BPETokenizer
@@ -462,10 +463,6 @@ FORMS = {
     "wavenet": lambda: WaveNet(V, 8, (1, 2), 2, generator=seeded()),
     "wavenet of words": lambda: WaveNet(V, 8, (1, 2, 4), 3, bos_id=0, generator=seeded()),
 }
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
 
 
 def network(form):

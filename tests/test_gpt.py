@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import random, shaken
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import (
@@ -52,19 +53,6 @@ def name_of(form):
 
 
 every_form = pytest.mark.parametrize("form", ALL_CHOICES, ids=name_of)
-
-
-def random(*shape, seed=0):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-
-
-def shaken(model, dtype=torch.float64):
-    """The model with all its numbers moved, so that no bias is 0 and no gain 1; in eval mode."""
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        for p in model.parameters():
-            p.add_(0.2 * torch.randn(p.shape, generator=generator))
-    return model.to(dtype).eval()
 
 
 def build(dtype=torch.float64, **settings):

@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import random
 from torch import nn
 
 from nnhelpers import evaluation
@@ -27,10 +28,6 @@ from nnhelpers.mlp import MLP
 
 DTYPES = [torch.float32, torch.float64]
 SHAPES = [(2, 5), (7, 5), (2, 5, 1), (1, 5, 4), (6, 5, 3)]
-
-
-def random(*shape, seed=0, dtype=torch.float64):
-    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
 
 
 def convert(layer, dtype):

@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import random, seeded
 from torch import nn
 from torch.optim import _muon
 
@@ -23,14 +24,6 @@ from nnhelpers.optim import (
     set_lr,
 )
 from nnhelpers.wavenet import WaveNet
-
-
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def random(*shape, seed=0):
-    return torch.randn(shape, generator=seeded(seed), dtype=torch.float64)
 
 
 def parameters(*shapes, seed=0, dtype=torch.float64):

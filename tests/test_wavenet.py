@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import random, seeded, shaken
 
 from nnhelpers.backprop import causal_conv_backward
 from nnhelpers.layers import BatchNorm1d
@@ -29,26 +30,8 @@ from nnhelpers.wavenet import (
 VOCAB = 13
 
 
-def seeded(seed=0):
-    return torch.Generator().manual_seed(seed)
-
-
-def random(*shape, seed=0):
-    return torch.randn(*shape, generator=seeded(seed), dtype=torch.float64)
-
-
 def random_ids(*shape, seed=0):
     return torch.randint(VOCAB, shape, generator=seeded(seed))
-
-
-def shaken(model):
-    """The model in float64 with all its numbers moved, running statistics included; in eval mode."""
-    generator = seeded(1)
-    model = model.double()
-    with torch.no_grad():
-        for tensor in [*model.parameters(), *(b for b in model.buffers() if b.is_floating_point())]:
-            tensor += 0.3 * torch.rand(tensor.shape, generator=generator, dtype=torch.float64)
-    return model.eval()
 
 
 # The causal convolution
