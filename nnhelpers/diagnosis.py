@@ -89,7 +89,9 @@ class Record:
     steps: list[int]
     layers: list[dict[str, LayerStats]]  # in the order of the forward pass
     matrices: list[dict[str, MatrixStats]]
-    changed_statistics: dict[str, int] = field(default_factory=dict)  # passes in training mode without gradients
+    changed_statistics: dict[str, int] = field(
+        default_factory=dict
+    )  # passes in training mode without gradients
     not_seen: list[str] = field(default_factory=list)  # what the measuring could not reach, in words
 
 
@@ -202,7 +204,9 @@ def _overconfident(record: Record) -> Iterator[Finding]:
         return
     name, stats = list(record.layers[0].items())[-1]
     if stats.std > MAX_FIRST_LOGITS_STD:
-        sentence = f"Its first outputs had a standard deviation of {stats.std:.1f}; begin with smaller weights."
+        sentence = (
+            f"Its first outputs had a standard deviation of {stats.std:.1f}; begin with smaller weights."
+        )
         yield Finding(name, "overconfident at initialisation", sentence)
 
 
@@ -260,7 +264,9 @@ def _no_gradient(record: Record) -> Iterator[Finding | TooLittle]:
         if any(stats.gradient_norm != 0.0 for stats in history):
             continue
         if any(stats.update_norm != 0.0 for stats in history):
-            sentence = "Its weights moved, but no gradient was seen: is it weight decay alone that moves them?"
+            sentence = (
+                "Its weights moved, but no gradient was seen: is it weight decay alone that moves them?"
+            )
             yield Finding(name, "moved without a gradient", sentence)
         elif len(history) < MIN_MEASUREMENTS:
             yield TooLittle(
@@ -269,7 +275,9 @@ def _no_gradient(record: Record) -> Iterator[Finding | TooLittle]:
                 f"it takes {MIN_MEASUREMENTS} to judge.",
             )
         else:
-            sentence = "Its weights never got one and never moved: is it frozen, unused, or cut off from the loss?"
+            sentence = (
+                "Its weights never got one and never moved: is it frozen, unused, or cut off from the loss?"
+            )
             yield Finding(name, "no gradient", sentence)
 
 

@@ -106,7 +106,9 @@ class HealthMonitor:
         # of the step that is being measured
         self._outputs: dict[tuple[str, int], LayerStats] = {}  # by name and number of the use in one pass
         self._uses: Counter[str] = Counter()
-        self._weights: dict[str, tuple[Tensor, Tensor]] = {}  # the parameter, and a copy from before the update
+        self._weights: dict[
+            str, tuple[Tensor, Tensor]
+        ] = {}  # the parameter, and a copy from before the update
         self._gradient_norms: dict[str, float] = {}
         self._gradient_hooks: list[Any] = []
         self._running: list[_Place] = []  # the modules whose forward is running, the innermost last
@@ -184,7 +186,9 @@ class HealthMonitor:
         for place in self._places:
             is_wanted = place.is_measured and (_owns_weights(place) or place.activation)
             if is_wanted and place.name not in measured:
-                reason = "holds no tensor" if place.name in self._without_tensor else "not called in training mode"
+                reason = (
+                    "holds no tensor" if place.name in self._without_tensor else "not called in training mode"
+                )
                 unseen.append(f"the output of {place.name} ({reason})")
         unseen += [f"{_hidden(place)} inside {place.name}" for place in self._places if _hidden(place)]
         if any(p.ndim < 2 for place in self._places for _, p in _parameters(place)):

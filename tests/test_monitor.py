@@ -1,4 +1,4 @@
-"""The health monitor measures what torch computes, sees every kind of layer or says that it does not, leaves no trace."""
+"""The monitor measures what torch computes, sees every kind of layer or says that it does not, leaves no trace."""
 
 from __future__ import annotations
 
@@ -33,7 +33,14 @@ def network(**options):
 
 def torchs():
     torch.manual_seed(2)
-    layers = [nn.Linear(30, 64), nn.BatchNorm1d(64), nn.ReLU(), nn.Linear(64, 64), nn.LayerNorm(64), nn.GELU()]
+    layers = [
+        nn.Linear(30, 64),
+        nn.BatchNorm1d(64),
+        nn.ReLU(),
+        nn.Linear(64, 64),
+        nn.LayerNorm(64),
+        nn.GELU(),
+    ]
     return nn.Sequential(nn.Embedding(27, 10), nn.Flatten(), nn.Sequential(*layers), nn.Linear(64, 27))
 
 
@@ -123,7 +130,7 @@ def test_gradient_and_update_of_a_matrix_are_those_of_sgd(dtype):
     model = nn.Linear(8, 5).to(dtype)
     x = torch.randn(16, 8, dtype=dtype)
     (gradient,) = torch.autograd.grad(model(x).square().sum(), [model.weight])
-    before = model.weight.detach().double()
+    before = model.weight.detach().clone().double()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
     with HealthMonitor(model, every=1) as monitor:
         model(x).square().sum().backward()
@@ -139,11 +146,12 @@ def test_gradient_and_update_of_a_matrix_are_those_of_sgd(dtype):
 
 
 def test_norms_in_half_precision_do_not_overflow():
-    model = nn.Linear(100, 100, bias=False).to(torch.bfloat16)
+    model = nn.Linear(100, 100, bias=False).to(torch.float16)
     with torch.no_grad():
-        model.weight.fill_(2.0**100)
-    monitor = one_pass(model, torch.ones(1, 100, dtype=torch.bfloat16))
-    assert monitor.matrices[0]["Linear"].norm == 2.0**100 * 100
+        model.weight.fill_(1000)
+    monitor = one_pass(model, torch.ones(1, 100, dtype=torch.float16))
+    # sqrt(100 * 100 * 1000²), while the largest number in float16 is 65504
+    assert monitor.matrices[0]["Linear"].norm == pytest.approx(100_000, rel=1e-5)
 
 
 @given(st.lists(st.lists(st.floats(-2, 2, width=32), min_size=3, max_size=3), min_size=1, max_size=6))
@@ -214,7 +222,7 @@ def loop(order, accumulate=1):
 @pytest.mark.parametrize("order", [("to none", "step"), ("to zero", "step"), ("step", "to zero")])
 def test_gradients_are_the_same_wherever_zero_grad_stands(order):
     assert loop(order).matrices == loop(("step", "to none")).matrices
-    assert loop(order).findings() == []
+    assert "no gradient" not in {finding.problem for finding in loop(order).findings()}
 
 
 def test_the_gradient_of_several_backward_passes_is_their_sum():
@@ -280,11 +288,15 @@ def test_attention_that_returns_a_pair_is_measured_with_all_its_weights():
         out, _ = attention(x, x, x)
         out.square().sum().backward()
         monitor.step()
-    assert monitor.layers[0]["MultiheadAttention"].std == pytest.approx(out.std(correction=0).item(), rel=1e-5)
+    assert monitor.layers[0]["MultiheadAttention"].std == pytest.approx(
+        out.std(correction=0).item(), rel=1e-5
+    )
     gradients = {name: stats.gradient_norm for name, stats in monitor.matrices[0].items()}
     assert gradients == {
         "MultiheadAttention": pytest.approx(attention.in_proj_weight.grad.norm().item()),
-        "out_proj NonDynamicallyQuantizableLinear": pytest.approx(attention.out_proj.weight.grad.norm().item()),
+        "out_proj NonDynamicallyQuantizableLinear": pytest.approx(
+            attention.out_proj.weight.grad.norm().item()
+        ),
     }
 
 
@@ -397,8 +409,9 @@ def test_the_activations_of_a_gpt_are_seen(model, names):
 
 
 def test_the_last_activations_of_a_wavenet_are_seen():
-    with HealthMonitor(WaveNet(27, 8), unit_dim=1) as monitor:
-        monitor._model(X)
+    model = WaveNet(27, 8)
+    with HealthMonitor(model, unit_dim=1) as monitor:
+        model(X)
         monitor.step()
     assert {"layers.0.tanh Tanh", "relu (1)", "relu (2)"} <= set(monitor.layers[0])
 
@@ -485,9 +498,10 @@ def test_a_layer_that_stands_twice_in_a_list_of_ours_is_seen_twice():
 
 
 def test_several_passes_in_one_step_are_not_several_uses():
-    with HealthMonitor(torchs(), every=1) as monitor:
+    model = torchs()
+    with HealthMonitor(model, every=1) as monitor:
         for _ in range(3):
-            loss_of(monitor._model, X[:10], Y[:10]).backward()
+            loss_of(model, X[:10], Y[:10]).backward()
         monitor.step()
     assert not [name for name in monitor.layers[0] if "(" in name]
 
@@ -685,7 +699,10 @@ def test_fit_trains_under_the_monitor_as_its_example_says():
         (lambda: HealthMonitor(network()).report(), "nothing was measured yet"),
         (lambda: HealthMonitor(network()).over_time("std"), "nothing was measured yet"),
         (lambda: watch(network(), n_steps=1).over_time("variance"), "'variance' is not measured; .*'std'"),
-        (lambda: watch(network(), unit_dim=2), r"unit_dim=2: the output of 1 Flatten has the shape \(64, 30\)"),
+        (
+            lambda: watch(network(), unit_dim=2),
+            r"unit_dim=2: the output of 1 Flatten has the shape \(64, 30\)",
+        ),
     ],
 )
 def test_a_mistake_gets_a_sentence(use, message):
