@@ -1,7 +1,16 @@
 """Judging what `nnhelpers.monitor` measured: the record, the limits, and one rule for each problem.
 
-The rules read plain records, so they can be tried on numbers of your own. Each limit is a rule of thumb: it lies
-between what healthy networks of the course's sizes show and what networks with the planted problem show.
+The rules read plain records, so they can be tried on numbers of your own, and a rule of your own can be added:
+
+    def wide(record):
+        for name, stats in record.layers[-1].items():
+            if stats.std > 5:
+                yield Finding(name, "wide outputs", f"Their standard deviation is {stats.std:.1f}.")
+
+    RULES.append(wide)
+
+Each limit is a rule of thumb: it lies between what healthy networks of the course's sizes show and what networks with
+the planted problem show.
 """
 
 from __future__ import annotations

@@ -200,6 +200,17 @@ def test_what_nothing_at_all_was_seen_of_is_not_judged(options, sentence):
     assert sentence not in diagnosis.report(record())
 
 
+def test_a_rule_of_ones_own_can_be_added(monkeypatch):
+    def wide(record):
+        for name, stats in record.layers[-1].items():
+            if stats.std > 2:
+                yield diagnosis.Finding(name, "wide outputs", f"Their standard deviation is {stats.std:.1f}.")
+
+    monkeypatch.setattr(diagnosis, "RULES", [*diagnosis.RULES, wide])
+    numbers = record({"0 Linear": layer(std=2.5)})
+    assert diagnosis.report(numbers).startswith("0 Linear: wide outputs. Their standard deviation is 2.5.")
+
+
 small = st.sampled_from([0.0, 1e-9, 0.01, 0.5, 100.0])
 
 

@@ -552,11 +552,29 @@ def compiled_in_place():
         (lambda: torch.compile(nn.Linear(3, 3)), "OptimizedModule"),
         (compiled_inside, "1 OptimizedModule"),
         (compiled_in_place, "Linear"),
+        (lambda: torch.jit.script(nn.Linear(3, 3)), "RecursiveScriptModule"),
     ],
 )
 def test_a_compiled_network_is_refused_in_a_sentence(build, name):
-    with pytest.raises(ValueError, match=rf"^{name} is compiled, .* as it was before torch.compile"):
+    with pytest.raises(ValueError, match=rf"^{name} is compiled, .* as it was before it was compiled"):
         HealthMonitor(build())
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("called_before", [False, True])
+def test_a_network_that_is_trained_through_a_compiled_twin_is_not_said_to_be_healthy(called_before):
+    torch.manual_seed(0)
+    model, x = nn.Sequential(nn.Linear(3, 3), nn.Tanh()), torch.ones(4, 3)
+    # "eager" needs no compiler for C++
+    compiled = torch.compile(model, backend="eager")
+    if called_before:
+        compiled(x)
+    with HealthMonitor(model, every=1) as monitor:
+        compiled(x).sum().backward()
+        monitor.step()
+    torch.compiler.reset()
+    with pytest.raises(ValueError, match=r"nothing was measured yet: train the model .* not compiled"):
+        monitor.report()
 
 
 def test_evaluation_is_not_measured():
