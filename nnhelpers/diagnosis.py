@@ -113,11 +113,11 @@ class Finding(NamedTuple):
 
 
 class TooLittle(NamedTuple):
-    """A layer or weight matrix that looks bad, but of which too little was seen for a verdict."""
+    """A layer or weight matrix that looks bad, but of which too little was seen to name the problem for certain."""
 
     layer: str
+    problem: str
     sentence: str
-    problem: str = "too little seen"
 
 
 Rule = Callable[[Record], Iterable[Finding | TooLittle]]
@@ -164,6 +164,8 @@ def _lines(verdicts: list[Finding | TooLittle]) -> list[str]:
         groups.setdefault((layer, verdict.problem), []).append(verdict)
     lines = []
     for (_, problem), (first, *others) in groups.items():
+        if isinstance(first, TooLittle):
+            problem = f"too little seen ({problem}?)"
         line = f"{first.layer}: {problem}. {first.sentence}"
         if others:
             line += f" The same holds for {_number(len(others), 'more use')} of it."
@@ -227,6 +229,7 @@ def _saturated(record: Record) -> Iterator[Finding | TooLittle]:
         if stats.n_examples < MIN_EXAMPLES_SATURATED:
             yield TooLittle(
                 name,
+                "saturated",
                 f"{share}, for {_number(stats.n_examples, 'example')}; it takes {MIN_EXAMPLES_SATURATED} to judge.",
             )
         else:
@@ -242,6 +245,7 @@ def _dead_units(record: Record) -> Iterator[Finding | TooLittle]:
         if n_measurements < MIN_MEASUREMENTS or n_examples < MIN_EXAMPLES_DEAD:
             yield TooLittle(
                 name,
+                "dead units",
                 f"{share:.0%} of its units were 0 for {_number(n_examples, 'example')} in "
                 f"{_number(n_measurements, 'measurement')}; it takes {MIN_EXAMPLES_DEAD} in {MIN_MEASUREMENTS} "
                 "to call them dead.",
@@ -280,6 +284,7 @@ def _no_gradient(record: Record) -> Iterator[Finding | TooLittle]:
         elif len(history) < MIN_MEASUREMENTS:
             yield TooLittle(
                 name,
+                "no gradient",
                 f"Its weights got no gradient in {_number(len(history), 'measurement')}; "
                 f"it takes {MIN_MEASUREMENTS} to judge.",
             )
@@ -301,6 +306,7 @@ def _no_update(record: Record) -> Iterator[Finding | TooLittle]:
         if len(history) < MIN_MEASUREMENTS:
             yield TooLittle(
                 name,
+                "no update",
                 f"Its weights did not move in {_number(len(history), 'measurement')}; "
                 f"it takes {MIN_MEASUREMENTS} to judge.",
             )
@@ -361,6 +367,7 @@ def _learning_rate(record: Record) -> Iterator[Finding | TooLittle]:
             if len(history) < MIN_MEASUREMENTS:
                 yield TooLittle(
                     name,
+                    "learning rate too low",
                     f"{so_far} in {_number(len(history), 'measurement')}; it takes {MIN_MEASUREMENTS} to judge.",
                 )
             else:

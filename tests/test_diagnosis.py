@@ -163,8 +163,17 @@ def test_on_too_little_there_is_no_verdict_but_a_sentence_with_what_it_takes(cas
     assert problems(numbers) == []
     report = diagnosis.report(numbers)
     assert "healthy" not in report
-    line = next(line for line in report.splitlines() if "too little seen. " in line)
+    line = next(line for line in report.splitlines() if "too little seen (" in line)
     assert re.search(sentence, line)
+
+
+def test_two_suspicions_about_one_layer_are_two_lines():
+    both = layer(activation="tanh", saturated=0.9, dead=9, n_examples=5)
+    lines = diagnosis.report(record({"1 Tanh": both})).splitlines()
+    assert [line.partition(". ")[0] for line in lines[:2]] == [
+        "1 Tanh: too little seen (saturated?)",
+        "1 Tanh: too little seen (dead units?)",
+    ]
 
 
 def test_a_healthy_report_counts_what_was_seen_and_names_what_was_not():
@@ -466,7 +475,7 @@ def test_a_batch_of_one_is_too_little_to_call_units_dead():
     with HealthMonitor(model, every=1) as monitor:
         batch_loss(model, X[:1], Y[:1]).backward()
         monitor.step()
-    assert "3 ReLU: too little seen. " in monitor.report()
+    assert "3 ReLU: too little seen (dead units?). " in monitor.report()
     assert "for 1 example in 1 measurement; it takes 100 in 3" in monitor.report()
 
 
