@@ -89,6 +89,10 @@ VERDICTS = {
     "dead": (record({"1 ReLU": layer(dead=5)}), [("1 ReLU", "dead units")]),
     "frozen": (record(None, beside(gradient=0.0, update=0.0)), [("1 Linear", "no gradient")]),
     "pulled by decay": (record(None, beside(gradient=0.0)), [("1 Linear", "moved without a gradient")]),
+    "below a dead layer": (
+        record({"1 ReLU": layer(dead=10)}, beside(gradient=0.0, update=0.0)),
+        [("1 ReLU", "dead units")],
+    ),
     "forgotten by the optimizer": (record(None, beside(update=0.0)), [("1 Linear", "no update")]),
     "identical": (record(None, beside(identical=True)), [("1 Linear", "identical units")]),
     "signal at the limit": (record(deep((1.0, 1.0, 0.1))), []),
@@ -97,6 +101,14 @@ VERDICTS = {
     "vanishing backward": (record(deep((1,) * 3, (0.03, 1, 1))), [("0 ReLU", "vanishing gradient")]),
     "exploding backward": (record(deep((1,) * 3, (31, 1, 1))), [("0 ReLU", "exploding gradient")]),
     "no backward pass": (record(deep((1,) * 3, (math.nan,) * 3)), []),
+    "a backward pass in one measurement only": (
+        Record(
+            [0, 1],
+            [deep((1,) * 3, (math.nan,) * 3), deep((1,) * 3, (31, 1, 1))],
+            [{"0 Linear": matrix()}] * 2,
+        ),
+        [("0 ReLU", "exploding gradient")],
+    ),
     "fast": (record(None, beside(update=0.31)), [("1 Linear", "learning rate too high")]),
     "a small matrix may grow": (record(None, beside(update=2.0, share=0.2)), []),
     "slow": (record(None, beside(update=9e-5)), [("1 Linear", "learning rate too low")]),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import gc
 import itertools
@@ -684,6 +685,33 @@ def test_a_pass_that_fails_is_forgotten_and_leaves_torch_as_it_was(error):
         with pytest.raises(error):
             model(X)
     assert torch._C._len_torch_function_stack() == 0
+
+
+def test_an_error_that_forward_catches_does_not_put_later_functions_in_the_wrong_place():
+    class Failing(nn.Module):
+        def forward(self, x):
+            raise RuntimeError
+
+    def hidden(net, x):
+        with contextlib.suppress(RuntimeError):
+            net.failing(x)
+        return torch.tanh(net.a(x))
+
+    model = Net(hidden, failing=Failing())
+    with HealthMonitor(model, every=1) as monitor:
+        model(X)
+        assert torch._C._len_torch_function_stack() == 0
+        monitor.step()
+    assert "tanh" in monitor.layers[0]
+
+
+def test_a_layer_that_gets_no_example_is_not_measured():
+    model = Net(lambda net, x: net.a(x) + net.b(net.a(x)[:0]).sum())
+    with HealthMonitor(model, every=1) as monitor:
+        loss_of(model, X, Y).backward()
+        monitor.step()
+    assert "b Linear" not in monitor.layers[0]
+    assert "not finite" not in monitor.report()
 
 
 def test_a_copy_of_a_watched_network_is_not_measured_in_its_place():
