@@ -52,11 +52,24 @@ def module_name(path: Path) -> str:
 MODULES = {module_name(path): path for path in PACKAGE.rglob("*.py") if "corpora" not in path.parts}
 
 
-def imports(source: str, package: str, known: set[str]) -> set[str]:
-    """The modules of this package that a source imports, inside functions too; `package` is where it stands."""
+class WithoutTypeChecking(ast.NodeTransformer):
+    """Drops what stands under `if TYPE_CHECKING`, which never runs."""
+
+    def visit_If(self, node: ast.If) -> ast.AST | None:  # noqa: N802
+        if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            return None
+        return self.generic_visit(node)
+
+
+def imports(source: str, package: str, known: set[str], for_types: bool = True) -> set[str]:
+    """The modules of this package that a source imports, inside functions too; `package` is where it stands.
+
+    Without `for_types` only what is imported when the code runs.
+    """
     here = package.split(".") if package else []
+    tree = ast.parse(source)
     found = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(tree if for_types else WithoutTypeChecking().visit(tree)):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
             found |= {name.removeprefix("nnhelpers.") for name in names if name.startswith("nnhelpers.")}
@@ -74,10 +87,10 @@ def imports(source: str, package: str, known: set[str]) -> set[str]:
     return found
 
 
-def imports_of(module: str) -> set[str]:
+def imports_of(module: str, for_types: bool = True) -> set[str]:
     path = MODULES[module]
     package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    return imports(path.read_text(encoding="utf-8"), package, set(MODULES)) - {module}
+    return imports(path.read_text(encoding="utf-8"), package, set(MODULES), for_types) - {module}
 
 
 def floor(module: str) -> int:
@@ -108,7 +121,7 @@ def test_arrows_point_down_only(module):
 
 
 def test_no_module_imports_itself_by_way_of_others():
-    below = {name: imports_of(name) for name in MODULES}
+    below = {name: imports_of(name, for_types=False) for name in MODULES}
     while leaves := [name for name, others in below.items() if not others]:
         for name in leaves:
             del below[name]
@@ -132,6 +145,9 @@ def test_imports_are_found_however_they_are_written(package):
         "train.run",
         "data",
     }
+    typed = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from nnhelpers import bpe\n"
+    assert imports(typed, package, known) == {"bpe"}
+    assert imports(typed, package, known, for_types=False) == set()
 
 
 def run(code: str) -> str:
