@@ -55,7 +55,7 @@ MODULES = {module_name(path): path for path in PACKAGE.rglob("*.py") if "corpora
 class WithoutTypeChecking(ast.NodeTransformer):
     """Drops what stands under `if TYPE_CHECKING`, which never runs."""
 
-    def visit_If(self, node: ast.If) -> ast.AST | None:  # noqa: N802
+    def visit_If(self, node: ast.If) -> ast.AST | None:
         if isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             return None
         return self.generic_visit(node)
