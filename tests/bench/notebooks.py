@@ -16,7 +16,7 @@ OPTIONS = [*PLUGINS, "--nbval", "--nbval-current-env", "--nbval-cell-timeout", "
 
 def nbval() -> list[dict]:
     rows = []
-    environment = {**os.environ, "PYTHONPATH": str(ROOT / "tests")}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     for path in NOTEBOOKS:
         command = [sys.executable, "-m", "pytest", *OPTIONS, str(path)]
         start = perf_counter()

@@ -1,4 +1,4 @@
-"""Run notebooks from top to bottom and store their outputs: `python tests/execute.py [NOTEBOOK ...]`.
+"""Run notebooks from top to bottom and store their outputs: `python tests/tools/execute.py [NOTEBOOK ...]`.
 
 This is the only way outputs are made. A notebook is written only when all of it has run, and in one piece.
 """
@@ -12,14 +12,14 @@ import time
 from pathlib import Path
 
 import front_door
-import kernels  # noqa: F401  (sets the transport)
 import nbformat
+import sockets  # noqa: F401  (sets the transport)
 from nbclient import NotebookClient
 from nbformat import NotebookNode
 
 from nnhelpers import results
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 SKIPPED = "nbval-skip"  # cells that want a person: run by neither this nor the tests
 

@@ -16,7 +16,7 @@ from PIL import Image
 from nnhelpers import results
 from nnhelpers.files import read_json, write_bytes
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 README, DATA = ROOT / "README.md", ROOT / "data"
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
+TESTS = Path(__file__).parent / "tests"
+sys.path[:0] = [str(TESTS), str(TESTS / "notebooks"), str(TESTS / "tools")]
 
-import nbval_tolerance  # noqa: F401  (installs itself)
+import nbval_tolerance  # noqa: E402, F401  (installs itself)
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -10,7 +10,7 @@ import copy
 import re
 from decimal import Decimal
 
-import kernels  # noqa: F401  (sets the transport)
+import sockets  # noqa: F401  (sets the transport)
 from nbval.plugin import IPyNbCell
 
 # a number with decimals, and the blanks before it, which give way when a sign or a digit is added

@@ -10,9 +10,9 @@ from pathlib import Path
 import nbformat
 import pytest
 import quoted
+from answers import WRONG
 from execute import NOTEBOOKS, ROOT, SKIPPED, client, tags, text_of
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
-from wrong_answers import WRONG
 
 notebooks = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 

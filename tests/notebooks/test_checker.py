@@ -97,7 +97,7 @@ def run_nbval(folder: Path) -> None:
         "--nbval-current-env",
     ]
     command = [sys.executable, "-m", "pytest", *options, f"--rootdir={folder}", "--junitxml=report.xml", "."]
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
     assert run.returncode == 1, run.stdout + run.stderr  # 1: tests ran and some failed, as they should
 
