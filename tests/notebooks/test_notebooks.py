@@ -102,19 +102,49 @@ def test_a_number_without_an_output_behind_it_is_found():
     ]
 
 
+def modules() -> dict[str, list[str]]:
+    """The dotted names of the package's modules and folders, by their last part; subfolders included."""
+    found: dict[str, list[str]] = {}
+    for path in (ROOT / "nnhelpers").rglob("*.py"):
+        parts = path.relative_to(ROOT).with_suffix("").parts
+        parts = parts[:-1] if parts[-1] == "__init__" else parts
+        found.setdefault(parts[-1], []).append(".".join(parts))
+    return found
+
+
+def missing_names(text: str) -> list[str]:
+    """What a text mentions as `module.name` of the package, or as `nnhelpers.…`, and is not there."""
+    known = modules()
+    missing = []
+    for whole, folders, module, name in re.findall(r"`(((?:\w+\.)*?)(\w+)\.(\w+))(?:\(.*?\))?`", text):
+        # `torch.optim.SGD` speaks of another package
+        if folders and folders.split(".")[0] not in known:
+            continue
+        if module in known:
+            found = any(hasattr(importlib.import_module(dotted), name) for dotted in known[module])
+            found = found or any(f"{dotted}.{name}" in known.get(name, []) for dotted in known[module])
+            if not found:
+                missing.append(whole)
+        elif whole.startswith("nnhelpers."):
+            missing.append(whole)
+    return missing
+
+
 @notebooks
 def test_files_and_names_of_the_package_that_the_prose_mentions_exist(path):
-    modules = {p.stem for p in (ROOT / "nnhelpers").glob("*.py")}
     for cell in prose(read(path)):
-        for module, attribute in re.findall(r"`(?:nnhelpers\.)?([a-z]+)\.(\w+)(?:\(.*?\))?`", cell.source):
-            if module in modules:
-                assert hasattr(importlib.import_module(f"nnhelpers.{module}"), attribute), (
-                    f"{module}.{attribute}"
-                )
+        assert missing_names(cell.source) == []
         for file in re.findall(r"`((?:data|tests|notebooks|nnhelpers)/[^`]+)`", cell.source):
             assert (ROOT / file).exists(), file
         for target in re.findall(r"\]\(([^)#:]+)\)", cell.source):
             assert (path.parent / target).exists(), target
+
+
+def test_a_name_that_the_package_does_not_have_is_found():
+    text = "`torch.nothing`, `torch.optim.SGD`, `data.load_names()`, `nnhelpers.data`, `nnhelpers.data.load_names`, `model.fit(x)`"
+    assert missing_names(text) == []
+    text = "`data.nothing`, `nnhelpers.data.nothing()`, `nnhelpers.nothing.fit`, `nnhelpers.nothing`"
+    assert len(missing_names(text)) == 4
 
 
 # Standalone cells
