@@ -1,148 +1,198 @@
-"""The checker is checked: strict nbval with our tolerance, on notebooks with one planted fault each."""
+"""The checker checked: faults planted in notebooks are found, each at its cell, and nothing else is."""
 
 from __future__ import annotations
 
-import copy
-import os
+import re
+import shutil
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import NamedTuple
 
 import nbformat
 import pytest
-from execute import NOTEBOOKS, client
-from nbval_tolerance import settle
+from execute import client
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from stored import NOTEBOOKS, ROOT
+from test_bands import ENDS
 
-SMALL = {
-    "numbers": "print(f'loss {2.45279:.4f} after {12} steps')",
-    "table": "print('   0.1234  -0.0001')",
-    "value": "2 + 2",
-    "figure": "import matplotlib.pyplot as plt\n\nplt.plot([1, 2])\nplt.show()",
-}
+FIGURE = "import matplotlib.pyplot as plt\n\nplt.plot([1, 2])\nplt.show()"
 
 
-def replace_output(name, old, new):
-    def change(cells):
-        output = cells[name].outputs[0]
-        where, key = (output, "text") if "text" in output else (output.data, "text/plain")
-        assert old in where[key]
-        where[key] = where[key].replace(old, new)
+class Case(NamedTuple):
+    """A cell, what its stored output is made to say instead, its tag, and the source that is run in its place."""
 
-    return change
-
-
-def replace_source(name, source):
-    def change(cells):
-        cells[name].source = source
-
-    return change
+    source: str
+    printed: str = ""
+    stored: str = ""
+    tag: str = ""
+    run: str = ""
 
 
 HARMLESS = {
-    "nothing at all": lambda cells: None,
-    "one unit less": replace_output("numbers", "2.4528", "2.4527"),
-    "one unit more": replace_output("numbers", "2.4528", "2.4529"),
-    "zero without its sign": replace_output("table", "-0.0001", " 0.0000"),
+    "nothing at all": Case("print('loss 2.4528 after 12 steps')"),
+    "one unit less": Case("print('loss 2.4528 after 12 steps')", "2.4528", "2.4527"),
+    "one unit more": Case("print('loss 2.4528 after 12 steps')", "2.4528", "2.4529"),
+    "zero without its sign": Case("print('   0.1234  -0.0001')", "-0.0001", " 0.0000"),
+    "a value one unit away": Case("0.25", "0.25", "0.26"),
+    "a figure": Case(FIGURE),
 }
 FAULTS = {
-    "two units": replace_output("numbers", "2.4528", "2.4526"),
-    "fewer decimals": replace_output("numbers", "2.4528", "2.453"),
-    "a wrong integer": replace_output("numbers", "12", "13"),
-    "a wrong word": replace_output("numbers", "loss", "Loss"),
-    "a wrong value": replace_output("value", "4", "5"),
-    "another layout": replace_output("table", "  -0.0001", " -0.0001"),
-    "a missing figure": replace_source("figure", "import matplotlib.pyplot as plt"),
-    "an exception": replace_source("value", "2 + 2\nraise ValueError('planted')"),
-    "an output too many": replace_source("numbers", SMALL["numbers"] + "\n7"),
+    "two units": Case("print('loss 2.4528 after 12 steps')", "2.4528", "2.4526"),
+    "fewer decimals": Case("print('loss 2.4528 after 12 steps')", "2.4528", "2.453"),
+    "a wrong integer": Case("print('loss 2.4528 after 12 steps')", "12", "13"),
+    "a wrong word": Case("print('loss 2.4528 after 12 steps')", "loss", "Loss"),
+    "a wrong value": Case("2 + 2", "4", "5"),
+    "another layout": Case("print('   0.1234  -0.0001')", "  -0.0001", " -0.0001"),
+    "a missing figure": Case(FIGURE, run="import matplotlib.pyplot as plt"),
+    "an exception": Case("3 + 3", run="3 + 3\nraise ValueError('planted')"),
+    "an output too many": Case("print('loss 2.45')", run="print('loss 2.45')\n7"),
+    "a wrong percentage": Case("print('12% right')", "12%", "13%"),
+    "an integer under a band": Case("print('loss 2.45 after 100 steps')", "100", "101", "band-2x"),
+    "a word under a band": Case("print('loss 2.45')", "loss", "Loss", "band-2x"),
+}
+for tag, (stored, least, largest, below, above) in ENDS.items():
+    for inside in (least, largest):
+        HARMLESS[f"{tag}: {inside}"] = Case(f"print('loss {inside} end')", inside, stored, tag)
+    for outside in (below, above):
+        FAULTS[f"{tag}: {outside}"] = Case(f"print('loss {outside} end')", outside, stored, tag)
+
+
+def planted(cases: dict[str, Case]) -> list[nbformat.NotebookNode]:
+    """The cells, run once as they are, then changed as the cases say."""
+    notebook = new_notebook(cells=[new_code_cell(case.source) for case in cases.values()])
+    client(notebook).execute()
+    for cell, case in zip(notebook.cells, cases.values(), strict=True):
+        cell.metadata = {"tags": [case.tag]} if case.tag else {}
+        cell.source = case.run or case.source
+        if case.stored:
+            plant(cell.outputs[0], case.printed, case.stored)
+    return notebook.cells
+
+
+def plant(output: nbformat.NotebookNode, printed: str, stored: str) -> None:
+    where, key = (output, "text") if "text" in output else (output.data, "text/plain")
+    assert printed in where[key]
+    where[key] = where[key].replace(printed, stored, 1)
+
+
+def lecture_with_a_wrong_number() -> list[nbformat.NotebookNode]:
+    """A real lecture up to the first decimal that it prints, which is stored three units too large."""
+    code = [cell for cell in nbformat.read(NOTEBOOKS[0], as_version=4).cells if cell.cell_type == "code"]
+    for i, cell in enumerate(code):
+        for output in cell.outputs if not cell.metadata else []:
+            if found := re.search(r"(?<![\w.])\d+\.(\d+)(?![\w.])", output.get("text", "")):
+                wrong = float(found[0]) + 3 * 10 ** -len(found[1])
+                plant(output, found[0], f"{wrong:.{len(found[1])}f}")
+                return code[: i + 1]
+    raise AssertionError(f"{NOTEBOOKS[0].name} prints no decimal")
+
+
+# what the check of each exercise accepts, then the solution, another right answer, and a wrong one
+EXERCISES = {
+    "Exercise 1": ("answer == 7", "answer = 7", "answer = 3 + 4", "answer = 8"),
+    "Exercise 2": ("answer == 7", "answer = 8", "answer = 7", "answer = 9"),
+    "Exercise 3": ("answer in (7, 8)", "answer = 7", "answer = 7", "answer = 8"),
+    "Exercise 4": ("answer == 7", "answer = 7", "answer = 7.5", "answer = 8"),
+    "Exercise 5": ("answer == 7", "answer = 7", "answer = 7", "answer = 1 / 0"),
+}
+FAULTY_ANSWERS = {
+    "Exercise 2: right",  # the solution is refused
+    "Exercise 3: wrong",  # a wrong answer is accepted
+    "Exercise 4: right",  # another right answer is refused
+    "Exercise 5: wrong",  # an answer ends the check
 }
 
 
-def wrong_number_in_a_real_lecture() -> nbformat.NotebookNode:
-    """The first cells of lecture 1, where the stored slope 14.3000 now reads 14.4000."""
-    notebook = nbformat.read(NOTEBOOKS[0], as_version=4)
-    notebook.cells = notebook.cells[:7]
-    output = next(o for c in notebook.cells for o in c.get("outputs", []) if "14.3000" in o.get("text", ""))
-    output.text = output.text.replace("14.3000", "14.4000")
-    return notebook
+def exercise_cells() -> list[nbformat.NotebookNode]:
+    cells = []
+    for title, (accepted, solution, _, _) in EXERCISES.items():
+        stub = new_code_cell(f"# {title}\nanswer = ...", metadata={"tags": ["exercise"]})
+        check = f"print('… not attempted' if answer is ... else '✓' if {accepted} else '✗ wrong')"
+        cells += [stub, new_code_cell(check), new_markdown_cell(f"```python\n# {title}\n{solution}\n```")]
+    return cells
+
+
+def answers_file() -> str:
+    right = {f"# {title}": [other] for title, (_, _, other, _) in EXERCISES.items()}
+    wrong = {f"# {title}": [wrong] for title, (_, _, _, wrong) in EXERCISES.items()}
+    return f"WRONG = {wrong!r}\nRIGHT = {right!r}\n"
+
+
+def run_pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """What a stranger types: no plugin, no path and no tests are named."""
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--nbval", "--nbval-current-env"]
+    return subprocess.run([*command, *arguments], cwd=folder, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
-def failures(tmp_path_factory) -> dict[str, int]:
-    """How many cells of each planted notebook failed, from one run of nbval over all of them."""
-    folder = tmp_path_factory.mktemp("planted")
-    right = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in SMALL.values()])
-    client(right).execute()
-    for name, change in (HARMLESS | FAULTS).items():
-        notebook = copy.deepcopy(right)
-        change(dict(zip(SMALL, notebook.cells, strict=True)))
-        nbformat.write(notebook, folder / f"{name}.ipynb")
-    nbformat.write(wrong_number_in_a_real_lecture(), folder / "lecture.ipynb")
-    run_nbval(folder)
-    counts = dict.fromkeys([path.stem for path in folder.glob("*.ipynb")], 0)
-    for case in ET.parse(folder / "report.xml").iter("testcase"):
-        counts[case.get("classname").removesuffix(".ipynb")] += case.find("failure") is not None
-    return counts
+def project(tmp_path_factory) -> Path:
+    """A project like this one, with the same settings of pytest and checker, and one notebook, full of faults."""
+    root = tmp_path_factory.mktemp("project")
+    for name in ("conftest.py", "pyproject.toml"):
+        shutil.copy(ROOT / name, root)
+    for name in ("notebooks", "tools"):
+        shutil.copytree(ROOT / "tests" / name, root / "tests" / name)
+    (root / "tests" / "notebooks" / "answers" / "lecture_planted.py").write_text(answers_file())
+    cells = planted(HARMLESS | FAULTS) + lecture_with_a_wrong_number() + exercise_cells()
+    (root / "notebooks").mkdir()
+    nbformat.write(new_notebook(cells=cells), root / "notebooks" / "planted.ipynb")
+    return root
 
 
-def run_nbval(folder: Path) -> None:
-    options = [
-        "-p",
-        "nbval_tolerance",
-        "-p",
-        "no:cacheprovider",
-        "-p",
-        "no:xdist",
-        "--nbval",
-        "--nbval-current-env",
-    ]
-    command = [sys.executable, "-m", "pytest", *options, f"--rootdir={folder}", "--junitxml=report.xml", "."]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+@pytest.fixture(scope="module")
+def failed(project) -> set[str]:
+    """The names of what failed in `pytest --nbval notebooks`; the cells by the case that they stand for."""
+    run = run_pytest(project, "--junitxml=report.xml", "notebooks")
     assert run.returncode == 1, run.stdout + run.stderr  # 1: tests ran and some failed, as they should
+    cases = list(ET.parse(project / "report.xml").iter("testcase"))
+    names = dict(enumerate(HARMLESS | FAULTS))
+    wrong = [case.get("name", "") for case in cases if case.find("failure") is not None]
+    assert not [case for case in cases if case.find("error") is not None]
+    return {
+        names.get(int(name.removeprefix("Cell ")), "lecture") if "Cell" in name else name for name in wrong
+    }
 
 
 @pytest.mark.parametrize("name", HARMLESS)
-def test_nbval_passes_what_is_right_up_to_one_unit_in_the_last_decimal(failures, name):
-    assert failures[name] == 0
+def test_what_is_right_within_its_band_passes(failed, name):
+    assert name not in failed
 
 
 @pytest.mark.parametrize("name", FAULTS)
-def test_nbval_fails_on_exactly_the_cell_with_the_planted_fault(failures, name):
-    assert failures[name] == 1
+def test_a_planted_fault_is_found(failed, name):
+    assert name in failed
 
 
-def test_nbval_fails_on_a_wrong_number_in_a_real_lecture(failures):
-    assert failures["lecture"] == 1
+def test_a_wrong_number_in_a_real_lecture_is_found_and_only_that_cell_fails(failed, project):
+    assert "lecture" in failed
+    report = (project / "report.xml").read_text(encoding="utf-8")
+    n_faults = len(FAULTS) + 1 + len(FAULTY_ANSWERS)
+    assert f'failures="{n_faults}"' in report
 
 
-@pytest.mark.parametrize(
-    ("new", "stored"),
-    [
-        ("a 1.25 b", "a 1.26 b"),
-        ("9.9999", "10.0000"),
-        (" 9.9999", "10.0000"),
-        ("-0.00", "0.00"),
-        ("1.0, 2.5", "1.1, 2.4"),
-    ],
-)
-def test_numbers_one_unit_apart_are_taken_for_equal(new, stored):
-    assert settle(new, stored) == stored
+def test_answers_that_a_check_judges_wrongly_are_found(failed):
+    assert {name for name in failed if name.startswith("Exercise")} == FAULTY_ANSWERS
 
 
-@pytest.mark.parametrize(
-    ("new", "stored"),
-    [
-        ("1.25", "1.27"),
-        ("1.25", "1.2"),
-        ("12", "13"),
-        ("1.2.3", "1.2.4"),  # a version
-        ("v1.25", "v1.26"),  # part of a word
-        ("1.25 x", "1.26 y"),
-        ("1.25", "1.25 1.25"),
-        ("nan", "1.25"),
-        ("1.5e-05", "1.6e-05"),
-    ],
-)
-def test_anything_else_stays_different(new, stored):
-    assert settle(new, stored) == new
+def test_bands_hold_inside_the_folder_of_the_notebooks_and_one_exercise_can_be_chosen(project):
+    """The exercise needs a cell that is not chosen, which is run for it."""
+    cells = [new_code_cell("seven = 7"), *exercise_cells()[:2]]
+    cells.append(new_markdown_cell("```python\n# Exercise 1\nanswer = seven\n```"))
+    nbformat.write(new_notebook(cells=cells), project / "notebooks" / "small.ipynb")
+    places = {name: i for i, name in enumerate(HARMLESS | FAULTS)}
+    passing = [places["one unit less"], places["band-10%: 110.00"]]
+    failing = places["band-10%: 110.01"]
+    chosen = [f"planted.ipynb::Cell {place}" for place in (*passing, failing)]
+    run = run_pytest(project / "notebooks", *chosen, "small.ipynb::Exercise 1: right")
+    assert "1 failed, 3 passed" in run.stdout, run.stdout + run.stderr
+    assert f"::Cell {failing} " in run.stdout
+
+
+def test_an_unknown_band_stops_the_run_with_a_sentence(project):
+    cell = new_code_cell("1.5", metadata={"tags": ["band-3%"]})
+    nbformat.write(new_notebook(cells=[cell]), project / "unknown.ipynb")
+    run = run_pytest(project, "unknown.ipynb")
+    assert run.returncode == 2
+    assert "unknown.ipynb, cell 0: 'band-3%' is no band" in run.stdout, run.stdout + run.stderr

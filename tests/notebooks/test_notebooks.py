@@ -7,12 +7,15 @@ import json
 import re
 from pathlib import Path
 
+import answers
+import exercises
 import nbformat
 import pytest
 import quoted
-from answers import WRONG
-from execute import NOTEBOOKS, ROOT, SKIPPED, client, tags, text_of
+from bands import band_of
+from execute import client
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+from stored import NOTEBOOKS, ROOT, SKIPPED, tags, text_of
 
 notebooks = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -42,6 +45,21 @@ def test_outputs_are_those_of_one_run_from_top_to_bottom(path):
         if SKIPPED in tags(cell):
             assert cell.execution_count is None
             assert not cell.outputs
+
+
+TAGS = {
+    *("band-2%", "band-10%", "band-30%", "band-2x"),
+    *("copy", "standalone", "exercise", "diagram", "front", "scoreboard-figure"),
+    *("nbval-skip", "nbval-ignore-output", "raises-exception"),
+}
+
+
+@notebooks
+def test_every_tag_is_one_that_something_reads_and_stands_at_code(path):
+    for cell in read(path).cells:
+        assert set(tags(cell)) <= TAGS, cell.source
+        assert not tags(cell) or cell.cell_type == "code", cell.source
+        band_of(tags(cell))
 
 
 # an object's address, or a path of the machine; a traceback holds both, so an error is caught and printed
@@ -100,6 +118,35 @@ def test_a_number_without_an_output_behind_it_is_found():
         "1.23 (section 9.10)",
         "2.00 (lecture 8)",
     ]
+
+
+def quoting(number: str, tag: str) -> list[str]:
+    """What is untied when a text quotes a number and the cell above it, with a tag, prints 1.2345."""
+    cell = new_code_cell("", outputs=[new_output("stream", text="loss 1.2345")], metadata={"tags": [tag]})
+    return list(quoted.untied(new_notebook(cells=[cell, new_markdown_cell(f"A loss of {number}.")]), {}))
+
+
+@pytest.mark.parametrize(
+    ("tag", "inside", "outside"),
+    [
+        ("front", ["1.23", "1.2345"], ["1.24", "1.22"]),
+        ("band-2%", ["1.25", "1.21"], ["1.27", "1.20"]),
+        ("band-10%", ["1.35", "1.12"], ["1.36", "1.11"]),
+        ("band-30%", ["1.60", "0.87"], ["1.61", "0.86"]),
+        ("band-2x", ["2.46", "0.62"], ["2.47", "0.61"]),
+    ],
+)
+def test_a_quoted_number_has_the_band_of_the_output_behind_it(tag, inside, outside):
+    for number in inside:
+        assert quoting(number, tag) == []
+    for number in [*outside, "1.23451"]:
+        assert len(quoting(number, tag)) == 1
+
+
+def test_a_number_of_the_code_has_no_band():
+    cell = new_code_cell("rate = 0.50", metadata={"tags": ["band-2x"]})
+    notebook = new_notebook(cells=[cell, new_markdown_cell("Rates of 0.50 and 0.60.")])
+    assert [line.split(" ")[0] for line in quoted.untied(notebook, {})] == ["0.60"]
 
 
 def modules() -> dict[str, list[str]]:
@@ -171,55 +218,18 @@ def test_a_standalone_cell_runs_after_the_first_import_cell_alone(path, index):
 # Exercises
 
 
-def exercises(notebook) -> dict[str, int]:
-    """Each stub's title, its first line, and its place."""
-    return {
-        cell.source.split("\n")[0]: i for i, cell in enumerate(notebook.cells) if "exercise" in tags(cell)
-    }
-
-
-def solutions(notebook) -> dict[str, str]:
-    blocks = [
-        block for cell in prose(notebook) for block in re.findall(r"```python\n(.*?)```", cell.source, re.S)
-    ]
-    return {block.split("\n")[0]: block for block in blocks if block.startswith("# Exercise")}
-
-
-def verdicts(cell) -> list[str]:
-    lines = [line for line in text_of(cell).split("\n") if line[:1] in "…✓✗" and line]
-    assert lines, f"this check printed no verdict: {cell.source}"
-    return [line[0] for line in lines]
-
-
 @notebooks
 def test_exercises_have_stubs_checks_and_folded_solutions(path):
+    """That the solutions pass and the wrong answers do not is tested where the notebook itself is run, with --nbval."""
     notebook = read(path)
-    assert len(exercises(notebook)) >= 5
-    assert exercises(notebook).keys() == solutions(notebook).keys()
-    for place in exercises(notebook).values():
-        assert set(verdicts(notebook.cells[place + 1])) == {"…"}
+    stubs = exercises.stubs(notebook)
+    assert len(stubs) >= 5
+    assert stubs.keys() == exercises.solutions(notebook).keys()
+    assert stubs.keys() == answers.WRONG[path.stem].keys()
+    assert answers.RIGHT[path.stem].keys() <= stubs.keys()
+    for title, place in stubs.items():
+        assert answers.WRONG[path.stem][title], title
+        check = notebook.cells[place + 1]
+        assert set(exercises.verdicts(text_of(check))) == {"…"}, check.source
     folded = "\n".join(cell.source for cell in prose(notebook))
-    assert folded.count("<details>") == folded.count("</details>") == len(exercises(notebook))
-
-
-@notebooks
-def test_solutions_pass_and_the_usual_wrong_answers_are_refused(path):
-    """The solutions take the place of the stubs and the notebook runs; then each wrong answer, in the same kernel."""
-    notebook = read(path)
-    answers = solutions(notebook)
-    for title, place in exercises(notebook).items():
-        notebook.cells[place].source = answers[title]
-    runner = client(notebook)
-    with runner.setup_kernel():
-        for i, cell in enumerate(notebook.cells):
-            if cell.cell_type == "code" and SKIPPED not in tags(cell):
-                runner.execute_cell(cell, i)
-        for place in exercises(notebook).values():
-            assert set(verdicts(notebook.cells[place + 1])) == {"✓"}, text_of(notebook.cells[place + 1])
-        assert WRONG[path.stem].keys() == exercises(notebook).keys()
-        for title, place in exercises(notebook).items():
-            for wrong in WRONG[path.stem][title]:
-                notebook.cells[place].source = wrong
-                runner.execute_cell(notebook.cells[place], place)
-                runner.execute_cell(notebook.cells[place + 1], place + 1)
-                assert "✗" in verdicts(notebook.cells[place + 1]), f"{title} accepts:\n{wrong}"
+    assert folded.count("<details>") == folded.count("</details>") == len(stubs)

@@ -12,13 +12,12 @@ from pathlib import Path
 
 import nbformat
 from PIL import Image
+from stored import NOTEBOOKS, ROOT
 
 from nnhelpers import results
 from nnhelpers.files import read_json, write_bytes
 
-ROOT = Path(__file__).resolve().parents[2]
 README, DATA = ROOT / "README.md", ROOT / "data"
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 
 
 def scoreboard(rows: Sequence[results.Result]) -> str:

@@ -1,4 +1,4 @@
-"""The usual wrong answers to the exercises of lecture 2, which their checks must refuse."""
+"""Answers to the exercises of lecture 2: the usual wrong ones, and others that are right."""
 
 WRONG = {
     "# Exercise 1": [
@@ -49,3 +49,5 @@ WRONG = {
         "    return sum(m(windows) for m in members)",  # a sum of logits is not a distribution
     ],
 }
+
+RIGHT: dict[str, list[str]] = {}

@@ -1,4 +1,4 @@
-"""The usual wrong answers to the exercises of lecture 4, which their checks must refuse."""
+"""Answers to the exercises of lecture 4: the usual wrong ones, and others that are right."""
 
 WRONG = {
     "# Exercise 1": [
@@ -58,3 +58,5 @@ WRONG = {
         "    train(model, 600, 0.02, optimizer='adamw', schedule='one_cycle')\n    return model",
     ],
 }
+
+RIGHT: dict[str, list[str]] = {}

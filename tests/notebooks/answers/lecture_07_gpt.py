@@ -1,4 +1,4 @@
-"""Lecture 7: answers that the checks must refuse."""
+"""Answers to the exercises of lecture 7: the usual wrong ones, and others that are right."""
 
 _TOP_P = (
     "def top_p(probabilities, p):\n    ordered, order = probabilities.sort(descending=True, stable=True)\n"
@@ -80,3 +80,5 @@ WRONG = {
         "    training.fit(model, some_batches * 2, 120, 0.003, progress=False)\n    return model",
     ],
 }
+
+RIGHT: dict[str, list[str]] = {}
