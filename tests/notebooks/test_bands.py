@@ -96,8 +96,6 @@ def test_a_band_never_gives_less_than_one_unit():
 def test_a_band_leaves_decimals_layout_and_signs_exact():
     wide = BANDS["band-2x"]
     assert settle("9.5  x", "10.5  x", wide) == "10.5  x"
-        "9.5", "10.5"
-    )  # no blanks before: one digit fewer
     assert settle(" 9.5", "10.5", wide) == "10.5"
     assert settle("   9.5", "10.5", wide) == "   9.5"
     assert settle("1.2", "1.25", wide) == "1.2"
