@@ -7,7 +7,7 @@ ROOT   := $(if $(filter 0,$(shell id -u)),--allow-root)
 ONE    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TQDM_DISABLE=1
 JOBS   ?= 2
 
-.PHONY: lab test lint execute browser pythons bench corpora clean
+.PHONY: lab test lint execute cells kernels browser pythons bench corpora clean
 
 lab: .venv/ready
 	$(BIN)/jupyter lab --notebook-dir=notebooks $(ROOT) $(LAB_ARGS)
@@ -22,6 +22,14 @@ lint: .venv/ready
 # Runs every notebook from top to bottom and stores the outputs; `make execute NOTEBOOKS=notebooks/02_bigram.ipynb` runs one.
 execute: .venv/ready
 	$(ONE) $(BIN)/python tests/tools/execute.py $(NOTEBOOKS)
+
+# Writes the cells to copy of a notebook as one program and prints its path: `make cells NOTEBOOK=03`; all without NOTEBOOK.
+cells: .venv/ready
+	@$(BIN)/python tests/tools/cells.py $(NOTEBOOK)
+
+# Runs every notebook under the kernels of other processors (half an hour); `make kernels NOTEBOOKS="03 06"` runs some.
+kernels: .venv/ready
+	$(BIN)/python tests/tools/kernels.py $(NOTEBOOKS)
 
 # Opens every notebook in JupyterLab in a headless Chromium and chooses Run All; `make browser NOTEBOOKS=03` one of them.
 browser: .venv/ready

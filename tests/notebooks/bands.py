@@ -63,11 +63,17 @@ def within(new: Decimal, stored: Decimal, band: Band) -> bool:
     return low <= new <= high
 
 
-def agrees(new: str, stored: Sequence[tuple[str, Band]]) -> bool:
-    """Whether a text is the stored parts, one after the other, but for numbers within the band of their part."""
+def agrees(new: str, stored: Sequence[tuple[str, Band | None]]) -> bool:
+    """Whether a text is the stored parts, one after the other, but for numbers within the band of their part.
+
+    A part without a band (None) may be anything.
+    """
     expected = []
     pattern = ""
     for text, band in stored:
+        if band is None:
+            pattern += r"(?s:.*?)"
+            continue
         number = STRICT_NUMBER if band == UNIT_ONLY else BANDED_NUMBER
         end = 0
         for match in re.finditer(number, text):

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import answers
@@ -12,8 +15,8 @@ import exercises
 import nbformat
 import pytest
 import quoted
-from bands import band_of
-from execute import client
+import standalone
+from bands import band_of, settle
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from stored import NOTEBOOKS, ROOT, SKIPPED, tags, text_of
 
@@ -197,22 +200,59 @@ def test_a_name_that_the_package_does_not_have_is_found():
 # Standalone cells
 
 
-STANDALONE = [
-    pytest.param(path, i, id=f"{path.stem}-{i}")
-    for path in NOTEBOOKS
-    for i, cell in enumerate(code_cells(read(path)))
-    if "standalone" in tags(cell)
-]
+def standalone_places(notebook: nbformat.NotebookNode) -> list[int]:
+    """Where the standalone cells stand among the code cells."""
+    return [i for i, cell in enumerate(code_cells(notebook)) if "standalone" in tags(cell)]
 
 
-@pytest.mark.parametrize(("path", "index"), STANDALONE)
-def test_a_standalone_cell_runs_after_the_first_import_cell_alone(path, index):
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot split a process")
+@notebooks
+def test_standalone_cells_run_after_the_first_import_cell_alone(path):
     notebook = read(path)
-    cells = code_cells(notebook)
-    notebook.cells = [cells[0], cells[index]]
-    client(notebook).execute()
-    assert not any(o.get("name") == "stderr" for cell in notebook.cells for o in cell.outputs)
-    assert text_of(notebook.cells[1]) == text_of(cells[index])
+    cells, places = code_cells(notebook), standalone_places(notebook)
+    found = run_standalone(path, places)
+    assert not found.pop("first")["error"]
+    assert [int(place) for place in found] == places
+    for place, cell in ((place, cells[place]) for place in places):
+        result = found[str(place)]
+        assert not result["error"], cell.source
+        assert not result["stderr"], cell.source
+        stdout = "".join(output.text for output in cell.outputs if output.output_type == "stream")
+        shown = [output.data.get("text/plain", "") for output in cell.outputs if "data" in output]
+        assert settle(result["stdout"], stdout, band_of(tags(cell))) == stdout, cell.source
+        assert len(result["shown"]) == len(shown), cell.source
+        for new, stored in zip(result["shown"], shown, strict=True):
+            assert settle(new, stored, band_of(tags(cell))) == stored, cell.source
+
+
+def run_standalone(path: Path, places: list[int]) -> dict[str, dict]:
+    """What each standalone cell gives, by its place; and the first cell, under "first"."""
+    command = [sys.executable, Path(standalone.__file__), path, *map(str, places)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot split a process")
+def test_a_standalone_cell_sees_the_first_cell_and_no_other(tmp_path):
+    sources = [
+        "import math\nstate = [1]",
+        "state.append(2)\nmath.new = 3\nprint(state)\nstate",
+        "print(state, hasattr(math, 'new'))",
+        "undefined",
+        "import sys\nprint('warning', file=sys.stderr)",
+        "import matplotlib.pyplot as plt\nplt.plot([1])\nplt.show()",
+        "import os\nos._exit(3)",
+    ]
+    path = tmp_path / "made.ipynb"
+    nbformat.write(new_notebook(cells=[new_code_cell(source) for source in sources]), path)
+    found = run_standalone(path, [1, 2, 3, 4, 5, 6])
+    assert found["1"] == {"stdout": "[1, 2]\n", "stderr": "", "shown": ["[1, 2]"], "error": ""}
+    assert found["2"]["stdout"] == "[1] False\n"
+    assert found["3"]["error"].startswith("NameError")
+    assert found["4"]["stderr"] == "warning\n"
+    assert found["5"]["shown"] == ["<Figure size 640x480 with 1 Axes>"]
+    assert found["6"]["error"] == "the process died"
 
 
 # Exercises
