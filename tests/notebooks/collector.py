@@ -8,7 +8,7 @@ answers that are right in another way; then it must refuse the usual wrong ones.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from queue import Empty
 
 import answers
@@ -23,7 +23,9 @@ from stored import SKIPPED, tags
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collect_file(parent: pytest.Collector) -> Iterator:
+def pytest_collect_file(
+    parent: pytest.Collector,
+) -> Generator[None, list[pytest.Collector], list[pytest.Collector]]:
     """Put a collector of ours into the place of each of nbval's."""
     found = yield
     return [
@@ -97,13 +99,14 @@ class Answers(pytest.Item):
 
     def __init__(self, name: str, parent: Notebook, place: int, tried: list[str], verdict: str) -> None:
         super().__init__(name.removeprefix("# "), parent)
+        self.notebook = parent
         self.check = parent.nb.cells[place + 1].source
         self.tried, self.verdict = tried, verdict
 
     def runtest(self) -> None:
-        if self.parent.timed_out:
+        if self.notebook.timed_out:
             pytest.fail("a cell of the notebook took too long, so the answers cannot be tried", pytrace=False)
-        self.parent.run_what_was_not_chosen()
+        self.notebook.run_what_was_not_chosen()
         complaints = [complaint for answer in self.tried for complaint in self._complaints(answer)]
         if complaints:
             pytest.fail("\n\n".join(complaints), pytrace=False)
@@ -111,8 +114,8 @@ class Answers(pytest.Item):
     def _complaints(self, answer: str) -> Iterator[str]:
         """Why the check's words on an answer are not those wanted; a right answer gets nothing but ✓."""
         try:
-            self.parent.run(answer)
-            said = self.parent.run(self.check)
+            self.notebook.run(answer)
+            said = self.notebook.run(self.check)
         except CellError as error:
             yield f"{error}\nin or after the answer\n{answer}"
             return
@@ -122,7 +125,7 @@ class Answers(pytest.Item):
             yield f"the check says\n{said}\ninstead of {self.verdict} to the answer\n{answer}"
 
     def reportinfo(self) -> tuple:
-        return self.path, 0, f"{self.parent.path.name}: {self.name}"
+        return self.path, 0, f"{self.notebook.path.name}: {self.name}"
 
 
 def settle_output(new: NotebookNode, stored: NotebookNode, band: Band) -> None:

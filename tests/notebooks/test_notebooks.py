@@ -227,7 +227,7 @@ def test_standalone_cells_run_after_the_first_import_cell_alone(path):
 
 def run_standalone(path: Path, places: list[int]) -> dict[str, dict]:
     """What each standalone cell gives, by its place; and the first cell, under "first"."""
-    command = [sys.executable, Path(standalone.__file__), path, *map(str, places)]
+    command = [sys.executable, standalone.__file__, str(path), *map(str, places)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])

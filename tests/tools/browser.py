@@ -115,7 +115,7 @@ def chromium(address: str) -> Iterator[webdriver.Chrome]:
     """A browser with JupyterLab loaded."""
     options = webdriver.ChromeOptions()
     options.binary_location = (
-        shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+        shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome") or ""
     )
     flags = "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --disable-quic"
     flags += (

@@ -75,8 +75,9 @@ def blocks() -> dict[str, str]:
 def with_blocks(readme: str) -> str:
     """The README with its blocks made anew; a marker that is missing raises `ValueError`."""
     for name, block in blocks().items():
-        pattern = rf"(<!-- {re.escape(name)} -->\n).*?(\n<!-- end -->)"
-        readme, n_found = re.subn(pattern, lambda m, block=block: m[1] + block + m[2], readme, flags=re.S)
+        pattern = rf"(?<=<!-- {re.escape(name)} -->\n).*?(?=\n<!-- end -->)"
+        # a backslash in the block means itself
+        readme, n_found = re.subn(pattern, block.replace("\\", r"\\"), readme, flags=re.S)
         if n_found != 1:
             raise ValueError(
                 f"README.md needs one block between <!-- {name} --> and <!-- end -->, found {n_found}"

@@ -59,4 +59,34 @@ WRONG = {
     ],
 }
 
-RIGHT: dict[str, list[str]] = {}
+RIGHT = {
+    "# Exercise 2": [
+        """def leaky_relu(x, alpha=0.1):
+    out = V(x.data if x.data > 0 else alpha * x.data, (x,), (1 if x.data > 0 else alpha,))
+    return out
+""",
+    ],
+    "# Exercise 4": [
+        """def cross_entropy(scores, k):
+    top = max(s.data for s in scores)
+    total = V(0.0)
+    for s in scores:
+        total = total + (s - top).exp()
+    return total.log() + top - scores[k]
+""",
+    ],
+    "# Exercise 5": [
+        """def momentum_step(parameters, velocities, rate, mu):
+    for i, p in enumerate(parameters):
+        velocities[i] = mu * velocities[i] + p.grad
+        p.data = p.data - rate * velocities[i]
+    return velocities
+""",
+        """def momentum_step(parameters, velocities, rate, mu):
+    new = tuple(mu * v + p.grad for p, v in zip(parameters, velocities))
+    for p, v in zip(parameters, new):
+        p.data -= rate * v
+    return new
+""",
+    ],
+}

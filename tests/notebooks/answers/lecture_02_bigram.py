@@ -50,4 +50,47 @@ WRONG = {
     ],
 }
 
-RIGHT: dict[str, list[str]] = {}
+RIGHT = {
+    "# Exercise 2": [
+        """def probabilities_from(counts, alpha):
+    rows = []
+    for row in counts.tolist():
+        total = sum(row) + alpha * len(row)
+        rows.append([(n + alpha) / total if total else 1 / len(row) for n in row])
+    return rows
+""",
+        """def probabilities_from(counts, alpha):
+    import numpy
+
+    table = counts.numpy().astype(float) + alpha
+    table[table.sum(axis=1) == 0] = 1
+    return table / table.sum(axis=1, keepdims=True)
+""",
+    ],
+    "# Exercise 3": [
+        """def index_at(probabilities, u):
+    from itertools import accumulate
+
+    sums = enumerate(accumulate(probabilities))
+    return next((i for i, total in sums if u < total), max(i for i, p in enumerate(probabilities) if p > 0))
+""",
+    ],
+    "# Exercise 5": [
+        """def discounted(counts, lower, D):
+    n = counts.sum().item()
+    out = torch.zeros(len(counts))
+    freed = 0.0
+    for i in range(len(counts)):
+        taken = min(counts[i].item(), D)
+        freed += taken
+        out[i] = (counts[i] - taken) / n
+    return out + freed / n * lower
+""",
+        """def discounted(counts, lower, D):
+    import numpy
+
+    counts, lower = counts.numpy(), lower.numpy()
+    return numpy.maximum(counts - D, 0) / counts.sum() + D * numpy.count_nonzero(counts) / counts.sum() * lower
+""",
+    ],
+}

@@ -81,4 +81,41 @@ WRONG = {
     ],
 }
 
-RIGHT: dict[str, list[str]] = {}
+RIGHT = {
+    "# Exercise 1": [
+        """def window_mask(T, width):
+    ones = torch.ones(T, T, dtype=torch.bool)
+    return ones.tril() & ones.triu(1 - width)
+""",
+        """def window_mask(T, width):
+    import numpy
+
+    return torch.from_numpy(numpy.tri(T, dtype=bool) & ~numpy.tri(T, k=-width, dtype=bool))
+""",
+    ],
+    "# Exercise 2": [
+        """weights_by_hand = torch.tensor([0.25, 0.75])
+output_by_hand = (2, 3)
+""",
+    ],
+    "# Exercise 3": [
+        """def top_p(probabilities, p):
+    kept, total = [0.0] * len(probabilities), 0.0
+    for i in sorted(range(len(probabilities)), key=lambda i: probabilities[i].item(), reverse=True):
+        if total >= p:
+            break
+        kept[i] = probabilities[i].item()
+        total += kept[i]
+    return torch.tensor(kept, dtype=torch.float64) / sum(kept)
+""",
+    ],
+    "# Exercise 4": [
+        """def grouped_step(q, k, v, keys, values):
+    keys, values = torch.cat((keys, k), 2), torch.cat((values, v), 2)
+    B, H, _, d = q.shape
+    grouped = q.view(B, k.shape[1], H // k.shape[1], d)
+    weights = torch.softmax(grouped @ keys.transpose(2, 3) * d**-0.5, dim=-1)
+    return (weights @ values).view(B, H, 1, d), keys, values
+""",
+    ],
+}

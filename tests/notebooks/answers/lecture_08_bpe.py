@@ -111,4 +111,45 @@ WRONG = {
     ],
 }
 
-RIGHT: dict[str, list[str]] = {}
+RIGHT = {
+    "# Exercise 1": [
+        """def code_point(raw):
+    return ord(bytes(raw).decode())
+""",
+        """def code_point(raw):
+    (character,) = bytes(raw).decode("utf-8")
+    return int.from_bytes(character.encode("utf-32-be"), "big")
+""",
+    ],
+    "# Exercise 4": [
+        """def fewest_tokens(raw, tokens):
+    from functools import cache
+
+    @cache
+    def fewest(i):
+        if i == len(raw):
+            return 0
+        return min((1 + fewest(j) for j in range(i + 1, len(raw) + 1) if raw[i:j] in tokens), default=math.inf)
+
+    return fewest(0)
+""",
+    ],
+    "# Exercise 5": [
+        """def encode_with_dropout(ids, rank, p, rng):
+    ids = list(ids)
+    while True:
+        found = []
+        for i in range(len(ids) - 1):
+            if (ids[i], ids[i + 1]) in rank and rng.random() >= p:
+                found.append((rank[ids[i], ids[i + 1]], i))
+        if not found:
+            return ids
+        r, i = min(found)
+        ids[i : i + 2] = [256 + r]
+""",
+    ],
+    "# Exercise 6": [
+        """times = {"eng": 2, "deu": 4, "ell": 8, "hin": 8, "kor": 4, "mya": 72}
+""",
+    ],
+}
