@@ -114,9 +114,6 @@ WRONG = {
 RIGHT = {
     "# Exercise 1": [
         """def code_point(raw):
-    return ord(bytes(raw).decode())
-""",
-        """def code_point(raw):
     (character,) = bytes(raw).decode("utf-8")
     return int.from_bytes(character.encode("utf-32-be"), "big")
 """,
