@@ -61,7 +61,7 @@ def lectures() -> str:
         figures = sum("image/png" in o.get("data", {}) for cell in cells for o in cell.get("outputs", []))
         lines.append(
             f"| [{path.stem}](notebooks/{path.name}) | {words:,} | {len(cells)} | {figures} | {tags['exercise']} | "
-            f"{tags['standalone']} | {seconds.get(path.stem, '')} |"
+            f"{tags['copy'] + tags['standalone']} | {seconds.get(path.stem, '')} |"
         )
     return "\n".join(lines)
 
