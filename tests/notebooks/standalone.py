@@ -18,6 +18,7 @@ from IPython.core.displayhook import DisplayHook
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.display import display
 from IPython.utils.capture import capture_output
+from traitlets.config import Config
 
 
 class ShownValue(DisplayHook):
@@ -68,7 +69,10 @@ def main(path: str, places: list[int]) -> None:
     # figures are shown as in a notebook
     os.environ["MPLBACKEND"] = "module://matplotlib_inline.backend_inline"
     os.chdir(Path(path).parent)
-    shell = Shell.instance(colors="NoColor")
+    settings = Config()
+    # nothing of this belongs into a person's history of commands
+    settings.HistoryManager.enabled = False
+    shell = Shell.instance(config=settings, colors="NoColor")
     shell.enable_matplotlib("inline")
     with tempfile.TemporaryDirectory() as folder:
         found = {"first": execute(shell, code[0])}
