@@ -97,34 +97,34 @@ def _standardize(x: Tensor, dims: list[int], eps: float) -> tuple[Tensor, Tensor
 
 
 def batch_norm_backward(
-    dout: Tensor, x: Tensor, gain: Tensor, eps: float = 1e-5
+    dout: Tensor, x: Tensor, gamma: Tensor, eps: float = 1e-5
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Of out = gain · x̂ + bias in training: dx = gain · rstd · (dout - mean(dout) - x̂ · mean(dout · x̂)).
+    """Of out = gamma · x̂ + beta in training: dx = gamma · rstd · (dout - mean(dout) - x̂ · mean(dout · x̂)).
 
-    x and dout (N, C) or (N, C, L) as in torch.nn.BatchNorm1d, gain (C,). Means, and the statistics in x̂ (the
-    variance is biased), run over N and L. Returns dx, dgain = Σ dout · x̂ and dbias = Σ dout, both (C,).
+    x and dout (N, C) or (N, C, L) as in torch.nn.BatchNorm1d, gamma (C,). Means, and the statistics in x̂ (the
+    variance is biased), run over N and L. Returns dx, dgamma = Σ dout · x̂ and dbeta = Σ dout, both (C,).
     Ioffe and Szegedy 2015.
     """
     axes = "N C" if x.ndim < 3 else "N C L"
-    _check_shapes(x=(x, axes), gain=(gain, "C"), dout=(dout, axes))
+    _check_shapes(x=(x, axes), gamma=(gamma, "C"), dout=(dout, axes))
     dims = [0] if x.ndim == 2 else [0, 2]
     xhat, rstd = _standardize(x, dims, eps)
-    gain = gain if x.ndim == 2 else gain[:, None]
-    dx = gain * rstd * (dout - dout.mean(dims, keepdim=True) - xhat * (dout * xhat).mean(dims, keepdim=True))
+    gamma = gamma if x.ndim == 2 else gamma[:, None]
+    dx = gamma * rstd * (dout - dout.mean(dims, keepdim=True) - xhat * (dout * xhat).mean(dims, keepdim=True))
     return dx, (dout * xhat).sum(dims), dout.sum(dims)
 
 
 def layer_norm_backward(
-    dout: Tensor, x: Tensor, gain: Tensor, eps: float = 1e-5
+    dout: Tensor, x: Tensor, gamma: Tensor, eps: float = 1e-5
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Of out = gain · x̂ + bias: dx = rstd · (dx̂ - mean(dx̂) - x̂ · mean(dx̂ · x̂)) with dx̂ = gain · dout.
+    """Of out = gamma · x̂ + beta: dx = rstd · (dx̂ - mean(dx̂) - x̂ · mean(dx̂ · x̂)) with dx̂ = gamma · dout.
 
-    x and dout (..., C), gain (C,). Means, and the statistics in x̂ (the variance is biased), run over C. Returns
-    dx, dgain = Σ dout · x̂ and dbias = Σ dout, both (C,) and summed over all rows. Ba, Kiros and Hinton 2016.
+    x and dout (..., C), gamma (C,). Means, and the statistics in x̂ (the variance is biased), run over C. Returns
+    dx, dgamma = Σ dout · x̂ and dbeta = Σ dout, both (C,) and summed over all rows. Ba, Kiros and Hinton 2016.
     """
-    _check_shapes(x=(x, "... C"), gain=(gain, "C"), dout=(dout, "... C"))
+    _check_shapes(x=(x, "... C"), gamma=(gamma, "C"), dout=(dout, "... C"))
     xhat, rstd = _standardize(x, [-1], eps)
-    dxhat = dout * gain
+    dxhat = dout * gamma
     dx = rstd * (dxhat - dxhat.mean(-1, keepdim=True) - xhat * (dxhat * xhat).mean(-1, keepdim=True))
     n_embd = x.shape[-1]
     return dx, (dout * xhat).reshape(-1, n_embd).sum(0), dout.reshape(-1, n_embd).sum(0)

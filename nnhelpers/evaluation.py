@@ -7,37 +7,44 @@ smaller than that is not a finding.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .sampling import evaluating
+from .batches import text_windows
+from .contracts import NO_TARGET, LanguageModel, Tokenizer
+from .terminal import eval_mode
 
-NO_TARGET = -1  # stands where a padded sequence has no next token: left out of every loss
 
-
-def token_nll(
-    model: Callable[[Tensor], Tensor], inputs: Tensor, targets: Tensor, batch_size: int = 8192
-) -> Tensor:
+def token_nll(model: LanguageModel, inputs: Tensor, targets: Tensor, batch_size: int = 8192) -> Tensor:
     """-ln p of every target, in nats, float64, in the shape of `targets`: (N,) or (B, T); NaN where there is none (-1).
 
     `model` maps inputs (N, block) to logits (N, V), or (B, T) to (B, T, V). It runs in eval mode and without
-    gradients, on about `batch_size` targets at a time; its mode is restored.
+    gradients, on about `batch_size` targets at a time; its mode is restored. Inputs go to the model's device, and the
+    losses come back from it. Logits that are NaN raise
+    `FloatingPointError`.
     """
     inputs, targets = torch.as_tensor(inputs), torch.as_tensor(targets)
     if len(inputs) != len(targets) or not targets.numel():
         raise ValueError(
             f"inputs and targets must be equally many and not empty: {len(inputs)} and {len(targets)}"
         )
-    n_rows = max(1, batch_size // targets[0].numel())
+    n_rows, device = max(1, batch_size // targets[0].numel()), device_of(model)
     losses = []
-    with evaluating(model):
+    with eval_mode(model):
         for x, y in zip(inputs.split(n_rows), targets.split(n_rows), strict=True):
-            losses.append(_cross_entropies(model(x), y))
+            x, y = x.to(device), y.to(device)
+            losses.append(_cross_entropies(model(x), y).to(targets.device))
     return torch.cat(losses)
+
+
+def device_of(model: Any) -> torch.device:
+    """Where the parameters of a model lie; the CPU for one without parameters."""
+    parameters = model.parameters() if hasattr(model, "parameters") else ()
+    return next((p.device for p in parameters), torch.device("cpu"))
 
 
 def check_logits(logits: Tensor, targets: Tensor) -> None:
@@ -46,7 +53,7 @@ def check_logits(logits: Tensor, targets: Tensor) -> None:
         shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ValueError(
             f"logits of shape {shape} do not fit targets of shape {tuple(targets.shape)}: "
-            "a model returns a tensor with one row of logits for each target"
+            "a model returns one tensor, with one row of logits for each target"
         )
     if not (int(targets.min()) >= NO_TARGET and int(targets.max()) < logits.shape[-1]):
         raise ValueError(
@@ -55,21 +62,89 @@ def check_logits(logits: Tensor, targets: Tensor) -> None:
 
 
 def _cross_entropies(logits: Tensor, targets: Tensor) -> Tensor:
+    """-ln p of each target, in the shape of `targets`; NaN where there is no target."""
     check_logits(logits, targets)
-    logits, flat = logits.double().flatten(0, -2), targets.flatten().long()
-    losses = F.cross_entropy(logits, flat, reduction="none", ignore_index=NO_TARGET)
+    # float64: the small differences between models are sums of a million rounded terms otherwise
+    flat_logits, flat = logits.double().flatten(0, -2), targets.flatten().long()
+    losses = F.cross_entropy(flat_logits, flat, reduction="none", ignore_index=NO_TARGET)
+    if bool(losses.isnan().any()):
+        raise FloatingPointError(
+            "the model's logits are NaN, so it has no loss; lower the learning rate, or look at its weights"
+        )
     return losses.masked_fill(flat == NO_TARGET, math.nan).view_as(targets)
 
 
-def nll(model: Callable[[Tensor], Tensor], inputs: Tensor, targets: Tensor, batch_size: int = 8192) -> float:
+def nll(model: LanguageModel, inputs: Tensor, targets: Tensor, batch_size: int = 8192) -> float:
     """The mean of `token_nll`: nats per token over all targets given."""
     return token_nll(model, inputs, targets, batch_size).nanmean().item()
 
 
-def word_ids(targets: Tensor, stop_id: int = 0) -> Tensor:
+def total_nll(
+    model: LanguageModel,
+    ids: np.ndarray | Tensor,
+    block_size: int,
+    batch_size: int = 8192,
+    shard: tuple[int, int] = (0, 1),
+) -> float:
+    """The sum of -ln p over all tokens of a text (n,) but its first, each once; nats.
+
+    The text is read in pieces of about `batch_size` tokens. With `shard` = (i, n) process i of n takes every n-th
+    piece; the results of all processes add up to the total. All processes run the model equally often: with parameters
+    that are spread over them (FSDP) one more pass in one of them would be a deadlock.
+    """
+    i, n = shard
+    span = max(1, batch_size // block_size) * block_size  # tokens of a piece
+    n_targets = len(ids) - 1
+    n_rounds = math.ceil(n_targets / span / n)
+    total = 0.0
+    for k in range(n_rounds):
+        begin = (k * n + i) * span
+        counts = begin < n_targets
+        begin = begin if counts else 0
+        x, y = text_windows(np.array(ids[begin : begin + span + 1], dtype=np.int64), block_size)
+        losses = token_nll(model, x, y, span)
+        total += losses[y != NO_TARGET].sum().item() if counts else 0.0
+    return total
+
+
+def perplexity(nats_per_token: float) -> float:
+    """e to the loss: among how many equally likely tokens the model hesitates on average."""
+    return math.exp(nats_per_token)
+
+
+def bits_per_byte(
+    model: LanguageModel, tokenizer: Tokenizer, text: str, block_size: int | None = None
+) -> float:
+    """The loss of a model on a text, as bits for each byte of UTF-8: comparable between tokenizers.
+
+        bits_per_byte(model, tokenizer, validation_text)
+
+    Every token but the first is predicted from at most `block_size` before it (the model's own if None). Special tokens
+    in the text are taken as such. `bits_from_nats` is the formula alone.
+    """
+    ids = np.array(tokenizer.encode(text, allowed_special="all"), dtype=np.int64)
+    block_size = block_size or getattr(model, "block_size", None)
+    if block_size is None or len(ids) < 2:
+        raise ValueError(
+            "bits per byte need a text of at least two tokens and a model that says its block_size; got "
+            f"{len(ids)} tokens and block_size={block_size}"
+        )
+    nats = total_nll(model, ids, block_size) / (len(ids) - 1)
+    n_bytes = len(text.encode()) - len(tokenizer.decode_bytes(ids[:1].tolist()))
+    return bits_from_nats(nats, len(ids) - 1, n_bytes)
+
+
+def bits_from_nats(nats_per_token: float, n_tokens: int, n_bytes: int) -> float:
+    """Nats per token as bits per byte; `n_tokens` counts the targets (`len(ids) - 1`), `n_bytes` what they spell."""
+    if n_tokens < 1 or n_bytes < 1:
+        raise ValueError(f"a text has at least one token and one byte, got {n_tokens} and {n_bytes}")
+    return nats_per_token * n_tokens / n_bytes / math.log(2)
+
+
+def word_index(targets: Tensor, stop_id: int = 0) -> Tensor:
     """Which word each target (N,) belongs to, counted from 0, when every word ends in `stop_id`."""
     if targets.ndim != 1:
-        raise ValueError(f"word_ids takes targets (N,), one after the other, got {tuple(targets.shape)}")
+        raise ValueError(f"word_index takes targets (N,), one after the other, got {tuple(targets.shape)}")
     ends = (targets == stop_id).long()
     return ends.cumsum(0) - ends
 
@@ -80,7 +155,7 @@ def bootstrap_se(
     """The standard error of the mean of `losses` (N,), by resampling (Efron 1979).
 
     The tokens of one word are not independent, so whole words are drawn: `groups` (N,) says which word each
-    token belongs to (`word_ids`). Without groups each token is drawn on its own, or each row of losses (B, T).
+    token belongs to (`word_index`). Without groups each token is drawn on its own, or each row of losses (B, T).
     """
     if groups is None:
         groups = torch.arange(len(losses)).view(-1, *[1] * (losses.ndim - 1)).expand(losses.shape)
@@ -100,54 +175,3 @@ def bootstrap_se(
         drawn = (torch.rand(len(sums), generator=generator, dtype=torch.float64) * len(sums)).long()
         means.append(sums[drawn].sum() / counts[drawn].sum())
     return torch.stack(means).std().item()
-
-
-def bits_per_byte(nats_per_token: float, n_tokens: int, n_bytes: int) -> float:
-    """The loss as bits for each byte of the text: comparable between models with different tokenizers."""
-    if n_tokens < 1 or n_bytes < 1:
-        raise ValueError(f"a text has at least one token and one byte, got {n_tokens} and {n_bytes}")
-    return nats_per_token * n_tokens / n_bytes / math.log(2)
-
-
-@dataclass(frozen=True)
-class Score:
-    """One row of the scoreboard: nats per token with its standard error, and what the model costs."""
-
-    model: str
-    nats: float
-    standard_error: float
-    n_parameters: int
-    seconds: float
-    how: str = ""  # it was obtained: "counted", "AdamW, 2,500 steps of 512 windows"
-
-    @classmethod
-    def of(
-        cls, name: str, model: Callable, x: Tensor, y: Tensor, seconds: float, n_parameters: int, how=""
-    ) -> Score:
-        """Evaluate a model of words, each ended by token 0: on windows x (N, block) and targets y (N,), or on whole
-        words (W, T), as `data.context_windows` and `data.whole_words` make them."""
-        there = torch.as_tensor(y) != NO_TARGET
-        losses = token_nll(model, x, y)[there]
-        error = bootstrap_se(losses, word_ids(y[there]))
-        return cls(name, losses.mean().item(), error, n_parameters, seconds, how)
-
-
-def scoreboard(rows: Sequence[Score], decimals: int = 4, bound: int = 60) -> str:
-    """The rows as a text table; seconds as an upper bound, `bound` or ten times that or ..., which machines share.
-
-    A trained network's third decimal depends on the processor's rounding: give such a table two `decimals`.
-    """
-    width = max([len("model"), *(len(row.model) for row in rows)])
-    lines = [f"{'model':<{width}}  nats/char  ± s.e.  bits/char  parameters  seconds"]
-    for row in rows:
-        below = bound
-        while below <= row.seconds:
-            below *= 10
-        nats, error, bits = (
-            f"{number:{width_}.{decimals}f}"
-            for number, width_ in ((row.nats, 9), (row.standard_error, 6), (row.nats / math.log(2), 9))
-        )
-        lines.append(
-            f"{row.model:<{width}}  {nats}  {error}  {bits}  {row.n_parameters:10,}  {f'< {below}':>7}"
-        )
-    return "\n".join(lines)

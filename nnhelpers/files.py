@@ -5,19 +5,14 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import regex
+from .contracts import StrPath
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-StrPath = str | os.PathLike[str]
-BLOCK = 2**22  # characters of a text that are read, encoded or counted at a time
-# in the patterns of GPT-2 and GPT-4 no chunk holds a letter or digit and then white space; (?r): the last such place
-BORDER = regex.compile(r"(?r)(?<=[\p{L}\p{N}])(?=\s)")
 
 
 def _replace(path: StrPath, write: Callable[[str], None]) -> None:
@@ -42,7 +37,11 @@ def _replace(path: StrPath, write: Callable[[str], None]) -> None:
 
 def write_bytes(path: StrPath, content: bytes) -> None:
     """Replace the file in one step: whoever reads it sees the old content or the new one."""
-    _replace(path, lambda temporary: Path(temporary).write_bytes(content) and None)
+    _replace(path, lambda temporary: _write(temporary, content))
+
+
+def _write(path: str, content: bytes) -> None:
+    Path(path).write_bytes(content)
 
 
 def write_json(path: StrPath, content: Any) -> None:
@@ -86,20 +85,3 @@ def read_tensors(path: StrPath) -> tuple[dict[str, Tensor], dict[str, str]]:
             f"{path.name} is not a safetensors file, or is cut short ({error}). Pickled checkpoints (.pt, .bin) are "
             "not read, because loading one can run any code"
         ) from None
-
-
-def text_pieces(blocks: Iterable[str]) -> Iterator[str]:
-    """The same text, cut only where a letter or digit stands before white space: what is encoded at a time.
-
-    The patterns of GPT-2 and GPT-4 cut there in any case, so the ids are those of the whole text; so are a character
-    tokenizer's. Byte pairs with another pattern may come out otherwise beside a cut; the text they spell is the same.
-    """
-    rest = ""
-    for block in blocks:
-        seen = max(len(rest) - 1, 0)
-        rest += block
-        if border := BORDER.search(rest, seen):
-            yield rest[: border.start()]
-            rest = rest[border.start() :]
-    if rest:
-        yield rest

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .batches import steps_since
-
-FORMS = {"position": ("learned", "rotary"), "norm": ("layer", "rms"), "mlp": ("gelu", "swiglu")}
+Position = Literal["learned", "rotary"]
+Norm = Literal["layer", "rms"]
+FeedForwardForm = Literal["gelu", "swiglu"]
+CHOICES = {"position": get_args(Position), "norm": get_args(Norm), "mlp": get_args(FeedForwardForm)}
+Rope = tuple[Tensor, Tensor]  # cosines and sines (T, head_size)
 EPS = 1e-5
 
 
@@ -30,17 +33,17 @@ class GPTConfig:
     n_embd: int = 768
     dropout: float = 0.0
     bias: bool = True
-    position: str = "learned"  # or "rotary"
-    norm: str = "layer"  # or "rms"
-    mlp: str = "gelu"  # or "swiglu"
+    position: Position = "learned"
+    norm: Norm = "layer"
+    mlp: FeedForwardForm = "gelu"
     qk_norm: bool = False  # RMSNorm on queries and keys
-    tied: bool = True  # the head's matrix is the token embedding
-    start_id: int | None = None  # a token before which nothing is seen: words or documents may share a row
+    tie_weights: bool = True  # the head's matrix is the token embedding
+    bos_id: int | None = None  # a token before which nothing is seen: words or documents may share a row
 
     @classmethod
-    def modern(cls, vocab_size: int, block_size: int, **settings) -> GPTConfig:
+    def modern(cls, vocab_size: int, block_size: int, **settings: Any) -> GPTConfig:
         """Rotary positions, RMSNorm, SwiGLU, no biases: Llama's form (Touvron et al. 2023)."""
-        form = {"position": "rotary", "norm": "rms", "mlp": "swiglu", "bias": False}
+        form: dict[str, Any] = {"position": "rotary", "norm": "rms", "mlp": "swiglu", "bias": False}
         return cls(vocab_size, block_size, **{**form, **settings})
 
     def __post_init__(self) -> None:
@@ -55,9 +58,9 @@ class GPTConfig:
             )
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout is a share from 0 up to but not including 1, got {self.dropout}")
-        for name, forms in FORMS.items():
-            if getattr(self, name) not in forms:
-                raise ValueError(f"{name} is one of {', '.join(forms)}, got {getattr(self, name)!r}")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"{name} is one of {', '.join(choices)}, got {getattr(self, name)!r}")
         if self.position == "rotary" and self.head_size % 2:
             raise ValueError(
                 f"rotary positions turn pairs, but a head of {self.head_size} numbers has an odd one"
@@ -74,17 +77,30 @@ class GPTConfig:
 
     def n_matmul_parameters(self) -> int:
         """The weights that a token is multiplied by: all matrices but the look-up tables, the head included."""
-        feed_forward = (2 if self.mlp == "gelu" else 3) * self.n_embd * self.n_hidden
-        return self.n_layer * (4 * self.n_embd**2 + feed_forward) + self.n_embd * self.vocab_size
+        n_matrices = 2 if self.mlp == "gelu" else 3
+        attention = 4 * self.n_embd**2  # queries, keys, values, projection
+        feed_forward = n_matrices * self.n_embd * self.n_hidden
+        head = self.n_embd * self.vocab_size
+        return self.n_layer * (attention + feed_forward) + head
 
     def n_parameters(self) -> int:
         """How many numbers training may change, by the formulas of the layers."""
-        norm = self.n_embd * (2 if self.norm == "layer" and self.bias else 1)
-        biases = 5 * self.n_embd + self.n_hidden * (1 if self.mlp == "gelu" else 2) if self.bias else 0
-        in_blocks = self.n_layer * (2 * norm + biases + (2 * self.head_size if self.qk_norm else 0))
-        tables = self.block_size * self.n_embd if self.position == "learned" else 0
-        tables += 0 if self.tied else self.vocab_size * self.n_embd
-        return self.n_matmul_parameters() + in_blocks + tables + norm
+        norm = self.n_embd  # gamma
+        if self.norm == "layer" and self.bias:
+            norm += self.n_embd  # beta
+        block = 2 * norm
+        if self.bias:
+            n_wide = 1 if self.mlp == "gelu" else 2
+            block += 3 * self.n_embd + self.n_embd  # queries, keys and values; projection
+            block += n_wide * self.n_hidden + self.n_embd  # up (and gate); down
+        if self.qk_norm:
+            block += 2 * self.head_size
+        tables = 0
+        if self.position == "learned":
+            tables += self.block_size * self.n_embd
+        if not self.tie_weights:
+            tables += self.vocab_size * self.n_embd  # otherwise the head's matrix is the token embedding
+        return self.n_matmul_parameters() + self.n_layer * block + norm + tables
 
     def flops_per_token(self, n_tokens: int | None = None, training: bool = True) -> int:
         """Floating-point operations for one token of a sequence of `n_tokens` (block_size if None).
@@ -97,17 +113,27 @@ class GPTConfig:
         return 3 * forward if training else forward
 
 
+def position_in_document(ids: Tensor, bos_id: int, before: Tensor | None = None) -> Tensor:
+    """How many steps ago the last `bos_id` stood, (B, T); the beginning of a row counts as one.
+
+    `before` (B,): the result for the last id of the previous piece, when a row is read in pieces.
+    """
+    steps = torch.arange(ids.shape[1], device=ids.device)
+    last = torch.where(ids == bos_id, steps, -1).cummax(dim=1).values  # -1: not in these ids
+    earlier = 0 if before is None else 1 + before[:, None]
+    return torch.where(last < 0, steps + earlier, steps - last)
+
+
 class KVCache:
     """The keys and values of the tokens read so far: for each layer two tensors (B, n_head, block_size, head_size)."""
 
-    slides = False  # when it is full, the window has to be read anew: every position changes
+    sliding_window = False  # when it is full, the window has to be read anew: every position changes
 
     def __init__(self, config: GPTConfig, batch_size: int, like: Tensor):
         shape = (config.n_layer, 2, batch_size, config.n_head, config.block_size, config.head_size)
         self.n_tokens = 0
-        self.ages = torch.full(
-            (batch_size,), -1, device=like.device
-        )  # of the last token, since the last start_id
+        # (B,) of the last token read: how many steps ago its document began
+        self.positions = torch.full((batch_size,), -1, device=like.device)
         self._store = torch.zeros(shape, dtype=like.dtype, device=like.device)
 
     @torch.no_grad()
@@ -127,16 +153,23 @@ def make_norm(config: GPTConfig) -> nn.Module:
     return nn.LayerNorm(config.n_embd, eps=EPS, bias=config.bias)
 
 
-def rotation(n_positions: int, head_size: int, base: float = 10_000.0) -> tuple[Tensor, Tensor]:
-    """Cosines and sines (n_positions, head_size): pair i turns by base^(-2i / head_size) a step."""
+def rope_table(n_positions: int, head_size: int, base: float = 10_000.0) -> Rope:
+    """Cosines and sines (n_positions, head_size): pair i turns by base^(-2i / head_size) at each step."""
     speeds = base ** (-torch.arange(0, head_size, 2, dtype=torch.float64) / head_size)  # (head_size / 2,)
-    angles = torch.outer(torch.arange(n_positions, dtype=torch.float64), speeds).repeat(1, 2)
+    angles = torch.outer(
+        torch.arange(n_positions, dtype=torch.float64), speeds
+    )  # (n_positions, head_size / 2)
+    angles = angles.repeat(1, 2)  # (n_positions, head_size)
     return angles.cos().float(), angles.sin().float()
 
 
-def rotate(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
-    """Turn each pair (x_i, x_(i + half)) of x (..., T, head_size) by its position's angle."""
-    first, second = x.chunk(2, dim=-1)
+def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+    """Turn each pair of numbers in x (..., T, head_size) by the angle of its position (Su et al. 2021).
+
+    Number i is paired with number i + head_size / 2, as in Llama. Other code pairs neighbours (2i, 2i + 1): their
+    weights do not fit each other.
+    """
+    first, second = x.chunk(2, dim=-1)  # (..., T, head_size / 2) each
     return x * cos + torch.cat([-second, first], dim=-1) * sin
 
 
@@ -156,25 +189,32 @@ class CausalSelfAttention(nn.Module):
     def forward(
         self,
         x: Tensor,
-        turn: tuple[Tensor, Tensor] | None = None,
+        rope: Rope | None = None,
         cache: KVCache | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
-        q, k, v = self.heads(x, turn)
+        B, T, C = x.shape
+        q, k, v = self.heads(x, rope)  # (B, n_head, T, head_size) each
         if cache is not None:
-            k, v = cache.extend(self.layer, k, v)
-        drop = self.config.dropout if self.training else 0.0
-        y = F.scaled_dot_product_attention(q, k, v, mask, drop, is_causal=mask is None and q.shape[2] > 1)
-        return self.dropout(self.proj(y.transpose(1, 2).flatten(2)))  # (B, T, n_embd)
+            k, v = cache.extend(self.layer, k, v)  # (B, n_head, S, head_size): all S tokens so far
+        dropout = self.config.dropout if self.training else 0.0
+        is_causal = mask is None and T > 1
+        y = F.scaled_dot_product_attention(q, k, v, mask, dropout, is_causal)  # (B, n_head, T, head_size)
+        y = y.transpose(1, 2).reshape(B, T, C)  # the heads side by side
+        return self.dropout(self.proj(y))  # (B, T, C)
 
-    def heads(self, x: Tensor, turn: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor, Tensor]:
-        """Queries, keys and values of x, each (B, n_head, T, head_size)."""
-        shape = (*x.shape[:2], 3, self.config.n_head, self.config.head_size)
-        q, k, v = self.qkv(x).view(shape).permute(2, 0, 3, 1, 4)
+    def heads(self, x: Tensor, rope: Rope | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Queries, keys and values of x (B, T, C), each (B, n_head, T, head_size)."""
+        B, T, C = x.shape
+        n_head, head_size = self.config.n_head, self.config.head_size
+        q, k, v = self.qkv(x).split(C, dim=2)  # (B, T, C) each
+        q = q.view(B, T, n_head, head_size).transpose(1, 2)  # (B, n_head, T, head_size)
+        k = k.view(B, T, n_head, head_size).transpose(1, 2)
+        v = v.view(B, T, n_head, head_size).transpose(1, 2)
         if self.config.qk_norm:
             q, k = self.q_norm(q), self.k_norm(k)
-        if turn is not None:
-            q, k = rotate(q, *turn), rotate(k, *turn)
+        if rope is not None:
+            q, k = apply_rope(q, *rope), apply_rope(k, *rope)
         return q, k, v
 
 
@@ -191,7 +231,10 @@ class FeedForward(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(self, x: Tensor) -> Tensor:
-        h = F.silu(self.gate(x)) * self.up(x) if self.gated else F.gelu(self.up(x), approximate="tanh")
+        if self.gated:
+            h = F.silu(self.gate(x)) * self.up(x)  # (..., n_hidden)
+        else:
+            h = F.gelu(self.up(x), approximate="tanh")  # (..., n_hidden)
         return self.dropout(self.down(h))
 
 
@@ -208,11 +251,11 @@ class Block(nn.Module):
     def forward(
         self,
         x: Tensor,
-        turn: tuple[Tensor, Tensor] | None = None,
+        rope: Rope | None = None,
         cache: KVCache | None = None,
         mask: Tensor | None = None,
     ) -> Tensor:
-        x = x + self.attention(self.norm_1(x), turn, cache, mask)
+        x = x + self.attention(self.norm_1(x), rope, cache, mask)
         return x + self.feed_forward(self.norm_2(x))
 
 
@@ -220,8 +263,11 @@ class GPT(nn.Module):
     """ids (B, T) int64 -> logits (B, T, vocab_size) of the token after each position, T up to block_size.
 
     Matrices and tables start as normal with standard deviation 0.02, those that write to the residual stream with
-    0.02 / sqrt(2 n_layer), so that 2 n_layer additions leave its size; biases at 0, gains at 1 (Radford et al. 2019).
+    0.02 / sqrt(2 n_layer), so that 2 n_layer additions leave its size; biases at 0, gammas at 1 (Radford et al. 2019).
     """
+
+    cos: Tensor  # (block_size, head_size), with rotary positions
+    sin: Tensor
 
     def __init__(self, config: GPTConfig, generator: torch.Generator | None = None):
         super().__init__()
@@ -230,15 +276,14 @@ class GPT(nn.Module):
         if config.position == "learned":
             self.position_embedding = nn.Embedding(config.block_size, config.n_embd)
         else:
-            for name, table in zip(
-                ("cos", "sin"), rotation(config.block_size, config.head_size), strict=True
-            ):
-                self.register_buffer(name, table, persistent=False)
+            cos, sin = rope_table(config.block_size, config.head_size)
+            self.register_buffer("cos", cos, persistent=False)
+            self.register_buffer("sin", sin, persistent=False)
         self.dropout = nn.Dropout(config.dropout)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.n_layer))
         self.norm = make_norm(config)
         self.head = nn.Linear(config.n_embd, config.vocab_size, bias=False)
-        if config.tied:
+        if config.tie_weights:
             self.head.weight = self.token_embedding.weight
         self.reset_parameters(generator)
 
@@ -251,10 +296,9 @@ class GPT(nn.Module):
         """Draw all parameters anew, in the order of their names' appearance."""
         for name, p in self.named_parameters():
             if p.ndim >= 2:
-                writes = name.endswith(("proj.weight", "down.weight"))
-                p.normal_(
-                    0.0, 0.02 / math.sqrt(2 * self.config.n_layer) if writes else 0.02, generator=generator
-                )
+                writes_to_residual = name.endswith(("proj.weight", "down.weight"))
+                std = 0.02 / math.sqrt(2 * self.config.n_layer) if writes_to_residual else 0.02
+                p.normal_(0.0, std, generator=generator)
             else:
                 p.fill_(0.0 if name.endswith("bias") else 1.0)
 
@@ -267,32 +311,39 @@ class GPT(nn.Module):
                 f"a GPT of block_size {self.config.block_size} reads ids (B, T) with T from 1 up to that; got shape "
                 f"{tuple(ids.shape)}" + (f" after {start} cached tokens" if start else "") + "; cut the text"
             )
-        x, turn = self.token_embedding(ids), None  # (B, T, n_embd)
+        x = self.token_embedding(ids)  # (B, T, C)
+        rope = None
         if self.config.position == "learned":
-            x = x + self.position_embedding.weight[start:end]
+            x = x + self.position_embedding.weight[start:end]  # (B, T, C) + (T, C)
         else:
-            turn = (self.cos[start:end].to(x.dtype), self.sin[start:end].to(x.dtype))
-        x, mask = self.dropout(x), self._mask(ids, cache)
+            rope = (self.cos[start:end].to(x.dtype), self.sin[start:end].to(x.dtype))  # (T, head_size) each
+        x = self.dropout(x)
+        mask = self._mask(ids, cache)
         for block in self.blocks:
-            x = block(x, turn, cache, mask)
+            x = block(x, rope, cache, mask)  # (B, T, C)
         if cache is not None:
             cache.n_tokens = end
         return self.head(self.norm(x))  # (B, T, vocab_size)
 
     def _mask(self, ids: Tensor, cache: KVCache | None) -> Tensor | None:
         """Which of the S tokens so far each of the T new ones sees, (B or 1, 1, T, S); None: itself and all before."""
-        start_id, before = self.config.start_id, 0 if cache is None else cache.n_tokens
-        if start_id is None and (not before or ids.shape[1] == 1):
+        bos_id = self.config.bos_id
+        n_before = 0 if cache is None else cache.n_tokens
+        n_new = ids.shape[1]
+        if bos_id is None and (n_before == 0 or n_new == 1):
             return None
-        places = torch.arange(before, before + ids.shape[1], device=ids.device)  # of the new tokens
-        keys = torch.arange(before + ids.shape[1], device=ids.device)
-        mask = (keys <= places[:, None])[None]  # (1, T, S)
-        if start_id is not None:
-            ages = steps_since(ids, start_id, cache and cache.ages)  # (B, T)
-            mask = mask & (keys >= (places - ages)[:, :, None])
+        queries = torch.arange(n_before, n_before + n_new, device=ids.device)  # (T,) places of the new tokens
+        keys = torch.arange(n_before + n_new, device=ids.device)  # (S,)
+        mask = (keys <= queries[:, None])[None]  # (1, T, S)
+        if bos_id is not None:
+            positions = position_in_document(
+                ids, bos_id, None if cache is None else cache.positions
+            )  # (B, T)
+            document_starts = queries - positions  # (B, T)
+            mask = mask & (keys >= document_starts[:, :, None])  # (B, T, S)
             if cache is not None:
-                cache.ages = ages[:, -1]
-        return mask[:, None]
+                cache.positions = positions[:, -1]
+        return mask[:, None]  # the same for every head
 
     def start_cache(self, batch_size: int) -> KVCache:
         """An empty cache for `batch_size` sequences: `model(ids, cache)` then reads on where the last call ended."""

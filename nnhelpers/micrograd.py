@@ -1,7 +1,7 @@
 """Lecture 1: a scalar autograd engine and a small neural network on top of it, in plain Python.
 
-A `Value` remembers its parents and the derivative of itself with respect to each of them. `backward` is then
-one line of chain rule, applied in an order in which every node has heard from all nodes that used it.
+A `Value` remembers its parents and the derivative of itself with respect to each of them. `backward` is then one line
+of chain rule, applied in reverse topological order: a node's gradient is complete before it is passed on.
 Source of the idea: reverse-mode differentiation, Linnainmaa 1970; Rumelhart, Hinton and Williams 1986.
 """
 
@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
 from operator import attrgetter, mul
+from typing import Any
 
 Number = float | int
 Rng = random.Random | None
@@ -21,7 +22,7 @@ _data = attrgetter("data")
 class Value:
     """One number in a computation, and after `backward()` the derivative of the result with respect to it.
 
-    Works with `+ - * / **` against numbers on either side. What is not a real number raises `TypeError`; an
+    Works with `+ - * / **` against numbers on either side. Anything but a real number raises `TypeError`; an
     undefined operation (`log` of -1, a negative base with a fractional exponent) raises `ValueError`.
     """
 
@@ -42,9 +43,8 @@ class Value:
             )
         self.data = data if type(data) is float else _real(data)  # the test here saves a call
         self.grad = 0.0
-        self.parents = (
-            parents  # a tuple: with a set, a + a would lose a parent and sums would change their order
-        )
+        # a tuple: with a set, a + a would lose a parent and sums would change their order
+        self.parents = parents
         self.local_grads = local_grads  # d self / d parent, one for each parent
         self.op = op
         self.label = label
@@ -126,36 +126,34 @@ class Value:
 
         Leaves accumulate over calls, as in torch, until they are set to zero. Nothing recurses: depth is no limit.
         """
-        uses = _clear_and_count_uses(self)
+        order = topological_order(self)
+        for node in order:
+            if node.parents:
+                node.grad = 0.0
         self.grad = 1.0 if self.parents else self.grad + 1.0
-        ready = [self]
-        while ready:
-            node = ready.pop()
-            grad = node.grad
+        for node in reversed(order):  # a node's gradient is complete before it is passed on
             for parent, local_grad in zip(node.parents, node.local_grads, strict=True):
-                parent.grad += local_grad * grad
-                if parent.parents:
-                    uses[parent] -= 1
-                    if not uses[parent]:  # everyone who used this node has reported
-                        ready.append(parent)
+                parent.grad += local_grad * node.grad
 
 
-def _clear_and_count_uses(root: Value) -> dict[Value, int]:
-    """Count how often each inner node below `root` is used there, and set its gradient to zero."""
-    uses: dict[Value, int] = {}
-    pending = [root]
-    while pending:
-        for parent in pending.pop().parents:
-            if parent in uses:
-                uses[parent] += 1
-            elif parent.parents:
-                uses[parent] = 1
-                parent.grad = 0.0
-                pending.append(parent)
-    return uses
+def topological_order(root: Value) -> list[Value]:
+    """All nodes that `root` depends on, parents before children, `root` last. Nothing recurses."""
+    order, seen = [], {id(root)}
+    stack = [(root, iter(root.parents))]
+    while stack:
+        node, parents = stack[-1]
+        for parent in parents:
+            if id(parent) not in seen:
+                seen.add(id(parent))
+                stack.append((parent, iter(parent.parents)))
+                break
+        else:  # all parents stand in the order
+            order.append(node)
+            stack.pop()
+    return order
 
 
-def _real(number: object) -> float:
+def _real(number: Any) -> float:
     if type(number) is float:
         return number
     if isinstance(number, Real) or getattr(number, "shape", None) == ():  # a 0-dimensional tensor or array
@@ -200,15 +198,19 @@ def _power_log_slope(a: float, n: float) -> float:
 
 
 def dot(weights: Sequence[Value], inputs: Sequence[Value | Number], bias: Value | Number) -> Value:
-    """`w1 x1 + ... + wn xn + b` as one node instead of 2n; inputs that are plain numbers get no gradient."""
+    """`w1 x1 + ... + wn xn + b` as one node instead of 2n; inputs that are plain numbers get no gradient.
+
+    One node saves most of a network's time: a neuron of n inputs would otherwise make 2n Values, and visit them in
+    `backward`. For the same reason the numbers are taken out with `map`, which loops in C.
+    """
     if len(weights) != len(inputs):
         raise ValueError(f"{len(weights)} weights do not fit {len(inputs)} inputs; give one for each")
     bias = _value(bias)
     w = tuple(map(_data, weights))
     if Value in set(map(type, inputs)):
-        inputs = tuple(map(_value, inputs))
-        x = tuple(map(_data, inputs))
-        return Value(sum(map(mul, w, x), bias.data), (*weights, *inputs, bias), (*x, *w, 1.0), "dot")
+        nodes = tuple(map(_value, inputs))
+        x = tuple(map(_data, nodes))
+        return Value(sum(map(mul, w, x), bias.data), (*weights, *nodes, bias), (*x, *w, 1.0), "dot")
     x = tuple(map(_real, inputs))
     return Value(sum(map(mul, w, x), bias.data), (*weights, bias), (*x, 1.0), "dot")
 
@@ -276,9 +278,10 @@ class MLP:
         ]
 
     def __call__(self, inputs: Sequence[Value | Number]) -> Value | list[Value]:
-        for layer in self.layers:
-            inputs = layer(inputs)
-        return inputs[0] if len(inputs) == 1 else inputs
+        outputs = self.layers[0](inputs)
+        for layer in self.layers[1:]:
+            outputs = layer(outputs)
+        return outputs[0] if len(outputs) == 1 else outputs
 
     def parameters(self) -> list[Value]:
         return [p for layer in self.layers for p in layer.parameters()]
@@ -306,41 +309,39 @@ def gradient_check(f: Callable[..., Value], *inputs: Number, h: float = 1e-4) ->
     worst = 0.0
     for i, leaf in enumerate(leaves):
         step = h * max(1.0, abs(leaf.data))
-        up, down = ([Value(x + s * step * (j == i)) for j, x in enumerate(inputs)] for s in (1, -1))
-        slope = (f(*up).data - f(*down).data) / (2 * step)
+        slope = (_shifted(f, inputs, i, step) - _shifted(f, inputs, i, -step)) / (2 * step)
         error = abs(slope - leaf.grad) / max(1.0, abs(leaf.grad))
         worst = max(worst, error if math.isfinite(error) else math.inf)
     return worst
 
 
-def topological_order(root: Value) -> list[Value]:
-    """All nodes that `root` depends on, parents before children, `root` last."""
-    order, seen, stack = [], {id(root)}, [(root, iter(root.parents))]
-    while stack:
-        node, parents = stack[-1]
-        parent = next((p for p in parents if id(p) not in seen), None)
-        if parent is None:
-            order.append(node)
-            stack.pop()
-        else:
-            seen.add(id(parent))
-            stack.append((parent, iter(parent.parents)))
-    return order
+def _shifted(f: Callable[..., Value], inputs: Sequence[Number], i: int, shift: float) -> float:
+    """`f(*inputs)` with `shift` added to input i."""
+    values = [Value(x) for x in inputs]
+    values[i] = Value(inputs[i] + shift)
+    return f(*values).data
 
 
 def graph_as_text(root: Value) -> str:
     """The graph below `root`, one node a line, parents before children, with data, grad and origin."""
     order = topological_order(root)
-    labels = [v.label for v in order]  # a label that several nodes bear is told apart by its place
-    names = {
-        id(v): v.label if labels.count(v.label) == 1 else f"{v.label or 'v'}{i}" for i, v in enumerate(order)
-    }
+    names = _distinct_names(order)
     width = max(len(name) for name in names.values())
     lines = []
     for v in order:
         origin = f"  = {_formula(v.op, [names[id(p)] for p in v.parents])}" if v.parents else ""
         lines.append(f"{names[id(v)]:<{width}}  data {v.data:9.4f}  grad {v.grad:9.4f}{origin}")
     return "\n".join(lines)
+
+
+def _distinct_names(nodes: Sequence[Value]) -> dict[int, str]:
+    """A name for each node, by its id: its label, or, where several share one, the label with its place appended."""
+    labels = [node.label for node in nodes]
+    names = {}
+    for i, node in enumerate(nodes):
+        is_unique = node.label and labels.count(node.label) == 1
+        names[id(node)] = node.label if is_unique else f"{node.label or 'v'}{i}"
+    return names
 
 
 def _formula(op: str, names: list[str]) -> str:

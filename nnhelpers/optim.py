@@ -1,16 +1,21 @@
-"""Optimizers: AdamW and SGD with weight decay where it belongs, and Muon for the matrices inside a network."""
+"""Optimizers (AdamW, SGD, Muon) with weight decay where it belongs, and learning-rate schedules."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
-REST = 0.4  # of the rate goes to what Muon does not update
-NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # steep at 0: small singular values reach about 1 in five steps
+OptimizerName = Literal["adamw", "sgd", "muon"]
+Schedule = Literal["constant", "cosine", "one_cycle"]
+# times Muon's learning rate: tables, heads and biases want smaller steps than the matrices inside
+ADAMW_BESIDE_MUON = 0.4
+# The coefficients of x, x^3 and x^5 in an odd polynomial. Jordan et al. chose them to be as steep as possible at 0
+# while five applications still bring every singular value from 0 to 1 near 1: small ones then grow fastest.
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 
 
 def orthogonalise(matrices: Tensor, n_iterations: int = 5) -> Tensor:
@@ -72,28 +77,31 @@ class Muon(torch.optim.Optimizer):
 
     def _step_alike(self, parameters: list[Tensor], group: dict[str, Any]) -> None:
         """One step of parameters that share a shape."""
-        gradients = [p.grad for p in parameters]
+        gradients = [p.grad for p in parameters if p.grad is not None]
         for p in parameters:
             if not self.state[p]:
                 self.state[p]["momentum"] = torch.zeros_like(p)
         momenta = [self.state[p]["momentum"] for p in parameters]
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
-        ahead = torch._foreach_lerp(gradients, momenta, group["momentum"])  # Nesterov's look ahead
+        # Nesterov's look ahead
+        ahead = torch._foreach_lerp(gradients, momenta, group["momentum"])
         steps = orthogonalise(torch.stack(ahead).flatten(2), group["n_iterations"])
+        # an orthogonal (m, n) has entries of root mean square 1 / sqrt(max(m, n));
+        # those of an AdamW step have about 0.2
         size = 0.2 * math.sqrt(max(steps.shape[1:]))
         torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
-        steps = [step.view_as(p) for step, p in zip(steps, parameters, strict=True)]
-        torch._foreach_add_(parameters, steps, alpha=-group["lr"] * size)
+        updates = [step.view_as(p) for step, p in zip(steps, parameters, strict=True)]
+        torch._foreach_add_(parameters, updates, alpha=-group["lr"] * size)
 
 
 def make_optimizer(
     parameters: Iterable[Tensor],
-    name: str,
-    rate: float,
+    name: OptimizerName,
+    lr: float,
     weight_decay: float = 0.0,
     betas: tuple[float, float] = (0.9, 0.99),
 ) -> torch.optim.Optimizer:
-    """ "adamw" or "sgd" with weight decay on the matrices (two dimensions and more) alone."""
+    """ "adamw" or "sgd"; weight decay applies to matrices (two dimensions and more) only."""
     parameters = list(parameters)
     if not parameters:
         raise ValueError("the model has no parameters to train")
@@ -103,21 +111,26 @@ def make_optimizer(
     ]
     groups = [group for group in groups if group["params"]]
     if name == "adamw":
-        return torch.optim.AdamW(groups, lr=rate, betas=betas, fused=True)
+        return torch.optim.AdamW(groups, lr=lr, betas=betas, fused=True)
     if name == "sgd":
-        return torch.optim.SGD(groups, lr=rate)
+        return torch.optim.SGD(groups, lr=lr)
     raise ValueError(f'an optimizer is "adamw", "sgd" or "muon", got {name!r}')
 
 
 def make_optimizers(
-    model: Any, name: str, rate: float, weight_decay: float = 0.0, betas: tuple[float, float] = (0.9, 0.99)
+    model: Any,
+    name: OptimizerName,
+    lr: float,
+    weight_decay: float = 0.0,
+    betas: tuple[float, float] = (0.9, 0.99),
 ) -> list[torch.optim.Optimizer]:
     """ "adamw" or "sgd" for all of the model, or "muon" for `model.hidden_matrices()` and AdamW for the rest.
 
-    Beside Muon, AdamW takes `REST` of the rate: tables, heads and biases want smaller steps than Muon's matrices.
+    AdamW, where it is used for the rest, runs at 0.4 times Muon's learning rate: tables, heads and biases want smaller
+    steps than the matrices inside.
     """
     if name != "muon":
-        return [make_optimizer(model.parameters(), name, rate, weight_decay, betas)]
+        return [make_optimizer(model.parameters(), name, lr, weight_decay, betas)]
     if not hasattr(model, "hidden_matrices"):
         raise ValueError(
             f"Muon has to know which matrices lie inside: give {type(model).__name__} a method hidden_matrices() "
@@ -126,14 +139,48 @@ def make_optimizers(
     hidden = list(model.hidden_matrices())
     inside = {id(p) for p in hidden}
     rest = [p for p in model.parameters() if id(p) not in inside]
-    others = make_optimizer(rest, "adamw", REST * rate, weight_decay, betas)
+    others = make_optimizer(rest, "adamw", ADAMW_BESIDE_MUON * lr, weight_decay, betas)
     for group in others.param_groups:
-        group["share"] = REST
-    return [Muon(hidden, rate, weight_decay=weight_decay), others]
+        group["lr_ratio"] = ADAMW_BESIDE_MUON
+    return [Muon(hidden, lr, weight_decay=weight_decay), others]
 
 
-def set_rate(optimizers: Iterable[torch.optim.Optimizer], rate: float) -> None:
-    """Use `rate` from the next step on, or its share where a group has one."""
+def set_lr(optimizers: Iterable[torch.optim.Optimizer], lr: float) -> None:
+    """Use the learning rate `lr` from the next step on, times the `lr_ratio` of a group that has one."""
     for optimizer in optimizers:
         for group in optimizer.param_groups:
-            group["lr"] = rate * group.get("share", 1.0)
+            group["lr"] = lr * group.get("lr_ratio", 1.0)
+
+
+def lr_factor(
+    step: int,
+    n_steps: int,
+    schedule: Schedule = "one_cycle",
+    warmup_steps: int = 0,
+    min_lr_ratio: float = 0.0,
+) -> float:
+    """What the highest learning rate is multiplied by at step `step` (from 0) of `n_steps`.
+
+    "constant": 1. "cosine": from 1 down to `min_lr_ratio` along half a cosine (Loshchilov and Hutter 2016). Both first
+    rise in a straight line for `warmup_steps` steps. "one_cycle": in 30% of the steps from 1/25 up to 1, then down to
+    4e-6, each along half a cosine (Smith and Topin 2017; as torch's OneCycleLR).
+    """
+    if warmup_steps and schedule == "one_cycle":
+        raise ValueError('one_cycle has a rise of its own: leave out warmup_steps, or take "cosine"')
+    if schedule not in get_args(Schedule):
+        raise ValueError(f"a schedule is one of {', '.join(get_args(Schedule))}, got {schedule!r}")
+    if schedule == "one_cycle":
+        # the "- 1" in `top` is OneCycleLR's: its highest rate falls one step before 30%
+        top, last = 0.3 * n_steps - 1, n_steps - 1
+        if step < top:
+            return _half_cosine(1 / 25, 1.0, step / top)
+        return _half_cosine(1.0, 4e-6, (step - top) / (last - top))
+    if step < warmup_steps:
+        return (step + 1) / (warmup_steps + 1)
+    if schedule == "constant":
+        return 1.0
+    return _half_cosine(1.0, min_lr_ratio, (step - warmup_steps) / max(n_steps - 1 - warmup_steps, 1))
+
+
+def _half_cosine(start: float, end: float, share: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2

@@ -1,17 +1,18 @@
-"""Drawing from a language model: the same draws for the same seed, with one thread or many."""
+"""Sampling from a language model: the same draws for the same seed, with one thread or many."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .data import CharTokenizer
+from .characters import CharTokenizer
+from .contracts import Cache, LanguageModel, Tokenizer
+from .evaluation import device_of
+from .terminal import eval_mode
 
 
 def sample_index(probs: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -35,30 +36,42 @@ def sample_index(probs: Tensor, generator: torch.Generator | None = None) -> Ten
     return torch.minimum(index, last).squeeze(-1)
 
 
-@contextmanager
-def evaluating(model: Callable) -> Iterator[None]:
-    """Inside the block no gradients are kept and `model` is in eval mode; afterwards all is as before.
+def complete(
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    prompt: str,
+    max_new_tokens: int,
+    *,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float | None = None,
+    seed: int = 0,
+) -> str:
+    """Text in, text out: the prompt and up to `max_new_tokens` tokens more, the same for the same seed.
 
-    Modes are those of an `nn.Module` and of each module in it, or of any object with `training`, `eval()` and
-    `train()`. A function that calls a module hides it: pass the module itself.
+        print(complete(model, tokenizer, "ROMEO:", 200, temperature=0.8, seed=0))
+
+    Special tokens in the prompt are taken as such. A prompt that is empty, or that holds a character which is not in
+    the vocabulary, raises `ValueError`.
     """
-    parts = list(model.modules()) if hasattr(model, "modules") else []
-    modes = [part.training for part in parts]
-    was_training = getattr(model, "training", False)
-    if was_training or any(modes):
-        model.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        if was_training:
-            model.train()
-        for part, mode in zip(parts, modes, strict=True):
-            part.training = mode
+    ids = tokenizer.encode(prompt, allowed_special="all")
+    if not ids:
+        raise ValueError("the prompt is empty; give at least one character to go on from, such as a newline")
+    (new,) = generate(
+        model,
+        torch.tensor([ids], device=device_of(model)),
+        max_new_tokens,
+        generator=torch.Generator().manual_seed(seed),
+        temperature=temperature,
+        top_k=top_k,
+        top_p=top_p,
+        cache=hasattr(model, "start_cache"),
+    )
+    return tokenizer.decode(ids + new)
 
 
 def generate(
-    model: Callable[[Tensor], Tensor],
+    model: LanguageModel,
     prompt: Tensor,
     max_new_tokens: int,
     *,
@@ -70,64 +83,100 @@ def generate(
     stop_id: int | None = None,
     cache: bool = False,
 ) -> list[list[int]]:
-    """Continue each row of `prompt` (B, T) by up to `max_new_tokens`; returns the new ids, without the stop.
+    """Continue each row of `prompt` (B, T) int64 by up to `max_new_tokens`; returns the new ids, without the stop.
+
+        generator = torch.Generator().manual_seed(0)
+        (new,) = generate(model, torch.tensor([tokenizer.encode("ROMEO:")]), 200, generator=generator)
 
     The model sees the last `block_size` tokens (its own block_size if None) and returns logits (B, V) or, for every
     position, (B, t, V). Temperatures below 1 sharpen the distribution, 0 takes the most likely token, above 1 flatten
-    it. Then only the `top_k` most likely tokens are kept, and of those the fewest whose probabilities reach `top_p`
-    of the sum (Holtzman et al. 2019). A row ends at `stop_id`; the draws of the other rows do not depend on it.
+    it. Then only the `top_k` most likely tokens are kept, then the smallest set of tokens whose probability reaches
+    `top_p` (nucleus sampling, Holtzman et al. 2019). A row ends at `stop_id`; the draws of the other rows do not depend
+    on it.
 
     With `cache` each token is read once, by `model(new_ids, model.start_cache(B))`: the same tokens, faster. A model
     whose positions shift when the window slides (a GPT past its block_size) reads each full window anew.
     """
     block_size = getattr(model, "block_size", None) if block_size is None else block_size
-    _check_generate(prompt, block_size, temperature, top_k, top_p)
-    ids, running = prompt, torch.ones(len(prompt), dtype=torch.bool, device=prompt.device)
-    read = _CachedReader(model, block_size) if cache else lambda ids: model(ids[:, -block_size:])
-    with evaluating(model):
+    _check_prompt(prompt)
+    _check_generate(block_size, temperature, top_k, top_p)
+    assert block_size is not None
+    read = _CachedReader(model, block_size) if cache else _WindowReader(model, block_size)
+    ids = prompt
+    running = torch.ones(len(prompt), dtype=torch.bool, device=prompt.device)  # (B,)
+    with eval_mode(model):
         for _ in range(max_new_tokens):
-            logits = read(ids)
-            logits = logits[:, -1] if logits.ndim == 3 else logits  # (B, V)
-            probs = next_probs(logits.cpu(), temperature, top_k, top_p)
-            drawn = sample_index(probs, generator).to(ids.device)
-            ids = torch.cat([ids, drawn[:, None]], dim=1)
-            running &= drawn != stop_id if stop_id is not None else True
-            if not running.any():
-                break
+            probs = next_probs(read(ids).cpu(), temperature, top_k, top_p)  # (B, V)
+            drawn = sample_index(probs, generator).to(ids.device)  # (B,)
+            ids = torch.cat([ids, drawn[:, None]], dim=1)  # (B, T + 1)
+            if stop_id is not None:
+                running &= drawn != stop_id
+                if not running.any():
+                    break
     new = ids[:, prompt.shape[1] :].tolist()
     return [row[: row.index(stop_id)] if stop_id in row else row for row in new]
 
 
-def _check_generate(prompt, block_size, temperature, top_k, top_p) -> None:
+def _check_prompt(prompt: Tensor) -> None:
+    if not isinstance(prompt, Tensor):
+        raise ValueError(
+            f"the prompt is a tensor of ids (B, T), got {type(prompt).__name__}; for a text use complete(), for a list "
+            "of ids torch.tensor([ids])"
+        )
+    if prompt.ndim != 2 or not prompt.shape[1]:
+        raise ValueError(f"the prompt has shape (B, T) with T at least 1, got {tuple(prompt.shape)}")
+
+
+def _check_generate(
+    block_size: int | None, temperature: float, top_k: int | None, top_p: float | None
+) -> None:
     if not (temperature >= 0.0 and math.isfinite(temperature)):
         raise ValueError(f"the temperature must be 0 or more and finite, got {temperature}")
     if top_k is not None and top_k < 1:
         raise ValueError(f"top_k is how many tokens are kept, at least 1, got {top_k}; None keeps all")
     if top_p is not None and not 0.0 < top_p <= 1.0:
         raise ValueError(f"top_p is the share of the probability to keep, above 0 and up to 1, got {top_p}")
-    if prompt.ndim != 2 or not prompt.shape[1]:
-        raise ValueError(f"the prompt has shape (B, T) with T at least 1, got {tuple(prompt.shape)}")
     if block_size is None:
         raise ValueError("this model does not say how many tokens it sees; give block_size")
     if block_size < 1:
         raise ValueError(f"block_size, how many tokens a model sees, is at least 1, not {block_size}")
 
 
+class _WindowReader:
+    """ids (B, T) -> logits (B, V) for the token after them, reading the last `block_size` anew each time."""
+
+    def __init__(self, model: LanguageModel, block_size: int):
+        self._model, self._block_size = model, block_size
+
+    def __call__(self, ids: Tensor) -> Tensor:
+        return _last(self._model(ids[:, -self._block_size :]))
+
+
 class _CachedReader:
-    """ids (B, T) -> logits for the last of them, reading only what a cache does not hold yet."""
+    """The same, reading only what the model's cache does not hold yet."""
 
     def __init__(self, model: Any, block_size: int):
         if not hasattr(model, "start_cache"):
             raise ValueError(f"{type(model).__name__} has no start_cache(): generate with cache=False")
-        self._model, self._block_size, self._cache = model, block_size, None
+        self._model, self._block_size = model, block_size
+        self._cache: Cache | None = None
 
     def __call__(self, ids: Tensor) -> Tensor:
-        cache = self._cache
-        slides = cache is not None and cache.slides and self._block_size >= self._model.block_size
-        if cache is None or (not slides and cache.n_tokens + 1 > self._block_size):
+        if self._cache is None or self._window_moves(self._cache):
             self._cache = self._model.start_cache(len(ids))
-            return self._model(ids[:, -self._block_size :], self._cache)
-        return self._model(ids[:, -1:], cache)
+            return _last(self._model(ids[:, -self._block_size :], self._cache))
+        return _last(self._model(ids[:, -1:], self._cache))
+
+    def _window_moves(self, cache: Cache) -> bool:
+        """Whether one more token would push the first one out of the window, for a model that notices."""
+        if cache.sliding_window and self._block_size >= self._model.block_size:
+            return False
+        return cache.n_tokens + 1 > self._block_size
+
+
+def _last(logits: Tensor) -> Tensor:
+    """The logits (B, V) after the last token, of a window model (B, V) or a sequence model (B, T, V)."""
+    return logits[:, -1] if logits.ndim == 3 else logits
 
 
 def next_probs(
@@ -156,25 +205,38 @@ def next_probs(
 
 
 def generate_words(
-    model: Callable[[Tensor], Tensor],
+    model: LanguageModel,
     tokenizer: CharTokenizer,
     n_words: int,
     *,
-    block_size: int,
+    block_size: int | None = None,
     generator: torch.Generator | None = None,
     temperature: float = 1.0,
     max_length: int = 30,
-    whole: bool = False,
+    sequence_model: bool = False,
 ) -> list[str]:
-    """Words from a window model: start from boundaries alone, stop at the next one or at `max_length`.
+    """Words from a model of words: start from boundaries alone, stop at the next one or at `max_length`.
 
-    A model that was trained on `whole` words (`data.whole_words`) starts from one boundary instead of `block_size`.
+        generate_words(model, tokenizer, 10, generator=torch.Generator().manual_seed(0))
+
+    A window model starts from `block_size` boundaries (its own block_size if None), a `sequence_model`, trained on
+    `batches.whole_words`, from one.
     """
     if tokenizer.boundary is None:
         raise ValueError('words need a boundary: build the tokenizer with CharTokenizer(words, boundary=".")')
     if n_words < 1:
         return []
-    start = torch.zeros((n_words, 1 if whole else block_size), dtype=torch.int64)
-    options = {"generator": generator, "temperature": temperature, "stop_id": 0}
-    rows = generate(model, start, max_length, block_size=block_size, **options)
+    block_size = getattr(model, "block_size", None) if block_size is None else block_size
+    if block_size is None:
+        raise ValueError("this model does not say how many tokens it sees; give block_size")
+    start = torch.zeros((n_words, 1 if sequence_model else block_size), dtype=torch.int64)
+    rows = generate(
+        model,
+        start,
+        max_length,
+        block_size=block_size,
+        generator=generator,
+        temperature=temperature,
+        stop_id=0,
+    )
     return [tokenizer.decode(row) for row in rows]

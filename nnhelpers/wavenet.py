@@ -13,7 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .batches import steps_since
+
+def position_in_document(ids: Tensor, bos_id: int, before: Tensor | None = None) -> Tensor:
+    """How many steps ago the last `bos_id` stood, (B, T); the beginning of a row counts as one.
+
+    `before` (B,): the result for the last id of the previous piece, when a row is read in pieces.
+    """
+    steps = torch.arange(ids.shape[1], device=ids.device)
+    last = torch.where(ids == bos_id, steps, -1).cummax(dim=1).values  # -1: not in these ids
+    earlier = 0 if before is None else 1 + before[:, None]
+    return torch.where(last < 0, steps + earlier, steps - last)
 
 
 class CausalConv1d(nn.Module):
@@ -50,20 +59,29 @@ class CausalConv1d(nn.Module):
         """How many steps before the present one the kernel reaches back."""
         return self.dilation * (self.kernel_size - 1)
 
-    def forward(self, x: Tensor, past: Tensor | None = None, ages: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, past: Tensor | None = None, positions: Tensor | None = None) -> Tensor:
         """`past` (B, C_in, n_past) are the inputs before x; zeros if there are none.
 
-        With `ages` (B, T), how many steps ago the sequence of each position began, taps that would reach back
+        With `positions` (B, T), how many steps ago the sequence of each position began, taps that would reach back
         beyond that beginning read 0, so that several sequences may stand in one row.
         """
         n_steps = x.shape[2]
-        x = F.pad(x, (self.n_past, 0)) if past is None else torch.cat([past, x], dim=2)
-        if ages is None:
+        if past is None:
+            x = F.pad(x, (self.n_past, 0))  # (B, C_in, n_past + T)
+        else:
+            x = torch.cat([past, x], dim=2)  # (B, C_in, n_past + T)
+        if positions is None:
             return F.conv1d(x, self.weight, self.bias, dilation=self.dilation)
-        backs = range(self.n_past, -1, -self.dilation)  # how far back each tap reaches
-        taps = [x[:, :, self.n_past - back :][:, :, :n_steps] * (ages >= back)[:, None] for back in backs]
-        flat = self.weight.transpose(1, 2).flatten(1)  # (C_out, K C_in)
-        return F.linear(torch.cat(taps, dim=1).transpose(1, 2), flat, self.bias).transpose(1, 2)
+        # the same as conv1d, but a tap that reaches back beyond the beginning of its own sequence reads 0
+        taps = []
+        for back in range(self.n_past, -1, -self.dilation):  # how far back each tap reaches
+            begin = self.n_past - back
+            tap = x[:, :, begin : begin + n_steps]  # (B, C_in, T)
+            inside = (positions >= back)[:, None]  # (B, 1, T)
+            taps.append(tap * inside)
+        stacked = torch.cat(taps, dim=1).transpose(1, 2)  # (B, T, K C_in)
+        weight = self.weight.transpose(1, 2).flatten(1)  # (C_out, K C_in)
+        return F.linear(stacked, weight, self.bias).transpose(1, 2)  # (B, C_out, T)
 
     def extra_repr(self) -> str:
         out_channels, in_channels, kernel_size = self.weight.shape
@@ -147,6 +165,7 @@ class DilatedTree(nn.Module):
         self.embedding, self.norms, self.head = tree.embedding, tree.norms, tree.head
         self.convs = nn.ModuleList()
         for level, linear in enumerate(tree.linears):
+            assert isinstance(linear, nn.Linear)
             n_out, n_in = linear.weight.shape
             conv = CausalConv1d(n_in // 2, n_out, 2, dilation=2**level, bias=False)
             # columns of the linear layer: first those of the left neighbour, then those of the right one
@@ -192,28 +211,35 @@ class GatedLayer(nn.Module):
     ):
         super().__init__()
         self.conv = CausalConv1d(n_channels, 2 * n_channels, kernel_size, dilation, generator=generator)
+        # modules instead of torch.tanh and torch.sigmoid, so that a HealthMonitor sees them
         self.tanh, self.sigmoid, self.dropout = nn.Tanh(), nn.Sigmoid(), nn.Dropout1d(dropout)
-        self.out = CausalConv1d(n_channels, n_skip + residual * n_channels, 1, generator=generator)
+        n_out = n_skip + n_channels if residual else n_skip
+        self.out = CausalConv1d(n_channels, n_out, 1, generator=generator)
         self.n_skip, self.residual = n_skip, residual
 
     def forward(
-        self, x: Tensor, past: Tensor | None = None, ages: Tensor | None = None
+        self, x: Tensor, past: Tensor | None = None, positions: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        value, gate = self.conv(x, past, ages).chunk(2, dim=1)
+        value, gate = self.conv(x, past, positions).chunk(2, dim=1)  # (B, C, T) each
         z = self.dropout(self.tanh(value) * self.sigmoid(gate))  # (B, C, T)
-        out = self.out(z)  # (B, n_skip + C, T)
-        return x + out[:, self.n_skip :] if self.residual else x, out[:, : self.n_skip]
+        out = self.out(z)  # (B, n_skip + C, T), or (B, n_skip, T)
+        skip = out[:, : self.n_skip]  # (B, n_skip, T)
+        if self.residual:
+            x = x + out[:, self.n_skip :]  # (B, C, T)
+        return x, skip
 
 
 class WaveNetCache:
     """For each layer the last inputs that its kernel still reaches back to, (B, C, n_past); zeros before the start."""
 
-    slides = True  # the past that matters has a fixed length, so a text may grow without end
+    sliding_window = True  # the past that matters has a fixed length, so a text may grow without end
 
     def __init__(self, pasts: list[Tensor]):
         self.pasts = pasts
         self.n_tokens = 0
-        self.ages = torch.full(pasts[0].shape[:1], -1, device=pasts[0].device)  # (B,) of the last token read
+        self.positions = torch.full(
+            pasts[0].shape[:1], -1, device=pasts[0].device
+        )  # (B,) of the last token read
 
     def take(self, layer: int, x: Tensor) -> Tensor:
         """The past of x (B, C, T) in this layer; what x leaves for its own future takes its place."""
@@ -226,7 +252,7 @@ class WaveNet(nn.Module):
     """ids (B, T) int64 -> logits (B, T, vocab_size) of the token after each position, for any T.
 
     Gated causal convolutions with the given `dilations`, each with a residual and a skip path; the skips are
-    added up, and two more layers (ReLU before each) turn them into logits. With a `start_id` nothing is seen of what
+    added up, and two more layers (ReLU before each) turn them into logits. With a `bos_id` nothing is seen of what
     stands before the last such token: words may stand end to end in one row, as `batches.packed_words` puts them.
     """
 
@@ -238,7 +264,7 @@ class WaveNet(nn.Module):
         kernel_size: int = 2,
         n_skip: int | None = None,
         dropout: float = 0.0,
-        start_id: int | None = None,
+        bos_id: int | None = None,
         generator: torch.Generator | None = None,
     ):
         super().__init__()
@@ -254,7 +280,7 @@ class WaveNet(nn.Module):
         self.mix = CausalConv1d(n_skip, n_skip, 1, gain=math.sqrt(2), generator=generator)
         self.head = CausalConv1d(n_skip, vocab_size, 1, gain=0.1, generator=generator)
         self.receptive_field = receptive_field(kernel_size, dilations)
-        self.start_id = start_id
+        self.bos_id = bos_id
 
     @property
     def block_size(self) -> int:
@@ -264,23 +290,30 @@ class WaveNet(nn.Module):
     def forward(self, ids: Tensor, cache: WaveNetCache | None = None) -> Tensor:
         """With a `cache` the ids follow the tokens in it, and are added to it."""
         x = self.embedding(ids).transpose(1, 2)  # (B, C, T)
-        ages = None if self.start_id is None else steps_since(ids, self.start_id, cache and cache.ages)
-        skips: Tensor | float = 0.0
+        positions = None  # (B, T), how many steps ago each document began
+        if self.bos_id is not None:
+            positions = position_in_document(ids, self.bos_id, None if cache is None else cache.positions)
+        skips = []
         for i, layer in enumerate(self.layers):
-            x, skip = layer(x, None if cache is None else cache.take(i, x), ages)
-            skips = skips + skip
+            past = None if cache is None else cache.take(i, x)
+            x, skip = layer(x, past, positions)  # (B, C, T), (B, n_skip, T)
+            skips.append(skip)
         if cache is not None:
             cache.n_tokens += ids.shape[1]
-            cache.ages = cache.ages if ages is None else ages[:, -1]
-        skips = skips / math.sqrt(len(self.layers))
-        return self.head(F.relu(self.mix(F.relu(skips)))).transpose(1, 2)
+            if positions is not None:
+                cache.positions = positions[:, -1]
+        total = sum(skips[1:], start=skips[0]) / math.sqrt(len(self.layers))  # (B, n_skip, T)
+        hidden = self.mix(F.relu(total))  # (B, n_skip, T)
+        return self.head(F.relu(hidden)).transpose(1, 2)  # (B, T, vocab_size)
 
     def start_cache(self, batch_size: int) -> WaveNetCache:
         """An empty cache for `batch_size` sequences: `model(ids, cache)` then reads on where the last call ended."""
         like = self.embedding.weight
-        return WaveNetCache(
-            [like.new_zeros(batch_size, like.shape[1], layer.conv.n_past) for layer in self.layers]
-        )
+        pasts = []
+        for layer in self.layers:
+            assert isinstance(layer, GatedLayer)
+            pasts.append(like.new_zeros(batch_size, like.shape[1], layer.conv.n_past))  # (B, C, n_past)
+        return WaveNetCache(pasts)
 
     def hidden_matrices(self) -> list[Tensor]:
         """The kernels inside the network: those that Muon updates (table, head and biases take AdamW)."""

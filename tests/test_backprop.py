@@ -1,4 +1,4 @@
-"""Backward functions: each against torch's autograd of torch's own forward, and against finite differences."""
+"""Backward functions: each agammast torch's autograd of torch's own forward, and agammast finite differences."""
 
 from __future__ import annotations
 
@@ -86,21 +86,21 @@ def embedding(ids: Tensor, vocab_size: int, n_embd: int) -> Layer:
 
 
 def batch_norm(*shape: int, eps: float = 1e-5) -> Layer:
-    def forward(x, gain, bias):
-        return F.batch_norm(x, None, None, gain, bias, training=True, eps=eps)
+    def forward(x, gamma, bias):
+        return F.batch_norm(x, None, None, gamma, bias, training=True, eps=eps)
 
-    def backward(dout, x, gain, bias):
-        return bp.batch_norm_backward(dout, x, gain, eps)
+    def backward(dout, x, gamma, bias):
+        return bp.batch_norm_backward(dout, x, gamma, eps)
 
     return Layer(forward, backward, (shape, shape[1:2], shape[1:2]))
 
 
 def layer_norm(*shape: int, eps: float = 1e-5) -> Layer:
-    def forward(x, gain, bias):
-        return F.layer_norm(x, shape[-1:], gain, bias, eps)
+    def forward(x, gamma, bias):
+        return F.layer_norm(x, shape[-1:], gamma, bias, eps)
 
-    def backward(dout, x, gain, bias):
-        return bp.layer_norm_backward(dout, x, gain, eps)
+    def backward(dout, x, gamma, bias):
+        return bp.layer_norm_backward(dout, x, gamma, eps)
 
     return Layer(forward, backward, (shape, shape[-1:], shape[-1:]))
 
@@ -339,8 +339,8 @@ def test_batch_norm_of_any_shape_equals_autograd(n_rows, n_channels, length, see
 @given(st.integers(2, 9), sizes, st.none() | sizes, seeds)
 def test_batch_norm_passes_on_nothing_along_ones_and_along_xhat(n_rows, n_channels, length, seed):
     layer = batch_norm(n_rows, n_channels, *[] if length is None else [length], eps=1e-12)
-    x, gain, bias = layer.inputs(seed)
-    dx, _, _ = layer.backward(layer.dout([x, gain, bias], seed), x, gain, bias)
+    x, gamma, bias = layer.inputs(seed)
+    dx, _, _ = layer.backward(layer.dout([x, gamma, bias], seed), x, gamma, bias)
     dims = [0] if length is None else [0, 2]
     xhat = F.batch_norm(x, None, None, training=True, eps=1e-12)
     rstd = x.var(dims, correction=0).rsqrt()
@@ -353,31 +353,31 @@ def test_batch_norm_of_two_rows_equals_autograd_and_passes_on_next_to_nothing():
     for eps in (1e-2, 1e-5):
         layer = batch_norm(2, 3, eps=eps)
         layer.assert_equals_autograd(layer.inputs())
-    x, gain, bias = layer.inputs()
-    dout = layer.dout([x, gain, bias])
-    dx = bp.batch_norm_backward(dout, x, gain)[0]
-    # x̂ is (±1, ∓1) whatever x is, but for eps: dx = ± gain · rstd³ · eps · (dout₀ - dout₁) / 2
+    x, gamma, bias = layer.inputs()
+    dout = layer.dout([x, gamma, bias])
+    dx = bp.batch_norm_backward(dout, x, gamma)[0]
+    # x̂ is (±1, ∓1) whatever x is, but for eps: dx = ± gamma · rstd³ · eps · (dout₀ - dout₁) / 2
     variance = (x[0] - x[1]).square() / 4
-    expected = gain * (variance + 1e-5) ** -1.5 * 1e-5 * (dout[0] - dout[1]) / 2
+    expected = gamma * (variance + 1e-5) ** -1.5 * 1e-5 * (dout[0] - dout[1]) / 2
     assert relative_error(dx, torch.stack([expected, -expected])) < 1e-8
     assert dx.abs().max() < 1e-3 * dout.abs().max()
 
 
 def test_batch_norm_of_a_constant_column_divides_by_the_root_of_eps():
     layer = batch_norm(4, 3)
-    x, gain, bias = layer.inputs()
+    x, gamma, bias = layer.inputs()
     x[:, 1] = 0.5
-    layer.assert_equals_autograd([x, gain, bias])
-    dout = layer.dout([x, gain, bias])
-    dx, dgain, _ = bp.batch_norm_backward(dout, x, gain)
-    expected = gain[1] * (dout[:, 1] - dout[:, 1].mean()) / math.sqrt(1e-5)
+    layer.assert_equals_autograd([x, gamma, bias])
+    dout = layer.dout([x, gamma, bias])
+    dx, dgamma, _ = bp.batch_norm_backward(dout, x, gamma)
+    expected = gamma[1] * (dout[:, 1] - dout[:, 1].mean()) / math.sqrt(1e-5)
     assert relative_error(dx[:, 1], expected) < 1e-10
-    assert dgain[1] == 0.0
+    assert dgamma[1] == 0.0
 
 
 def test_batch_norm_of_one_value_per_channel_passes_on_nothing():
-    dx, dgain, dbias = bp.batch_norm_backward(normal(1, 3), normal(1, 3, seed=1), normal(3, seed=2))
-    assert (dx.tolist(), dgain.tolist()) == ([[0.0] * 3], [0.0] * 3)
+    dx, dgamma, dbias = bp.batch_norm_backward(normal(1, 3), normal(1, 3, seed=1), normal(3, seed=2))
+    assert (dx.tolist(), dgamma.tolist()) == ([[0.0] * 3], [0.0] * 3)
     assert torch.equal(dbias, normal(1, 3)[0])
 
 
@@ -400,12 +400,12 @@ def test_layer_norm_of_any_shape_equals_autograd(shape, n_embd, seed):
 @few
 @given(st.integers(1, 9), st.integers(2, 9), seeds)
 def test_layer_norm_passes_on_nothing_along_ones(n_rows, n_embd, seed):
-    dout, x, gain = normal(n_rows, n_embd, seed=seed), normal(n_rows, n_embd, seed=seed + 1), normal(n_embd)
-    dx = bp.layer_norm_backward(dout, x, gain)[0]
+    dout, x, gamma = normal(n_rows, n_embd, seed=seed), normal(n_rows, n_embd, seed=seed + 1), normal(n_embd)
+    dx = bp.layer_norm_backward(dout, x, gamma)[0]
     assert (dx.sum(-1).abs() < 1e-12 * (1 + x.var(-1, correction=0).rsqrt())).all()
 
 
-def test_layer_norm_is_batch_norm_turned_over_where_the_gain_is_one():
+def test_layer_norm_is_batch_norm_turned_over_where_the_gamma_is_one():
     dout, x = normal(5, 7), normal(5, 7, seed=1)
     turned = bp.batch_norm_backward(dout.T, x.T, torch.ones(5, dtype=torch.float64))[0].T
     layer = bp.layer_norm_backward(dout, x, torch.ones(7, dtype=torch.float64))[0]
@@ -414,9 +414,9 @@ def test_layer_norm_is_batch_norm_turned_over_where_the_gain_is_one():
 
 @pytest.mark.parametrize("norm", [bp.batch_norm_backward, bp.layer_norm_backward])
 def test_normalization_adds_a_hundred_thousandth_to_the_variance_unless_told_otherwise(norm):
-    dout, x, gain = normal(6, 6), normal(6, 6, seed=1), normal(6, seed=2)
-    assert torch.equal(norm(dout, x, gain)[0], norm(dout, x, gain, eps=1e-5)[0])
-    assert not torch.equal(norm(dout, x, gain)[0], norm(dout, x, gain, eps=1e-6)[0])
+    dout, x, gamma = normal(6, 6), normal(6, 6, seed=1), normal(6, seed=2)
+    assert torch.equal(norm(dout, x, gamma)[0], norm(dout, x, gamma, eps=1e-5)[0])
+    assert not torch.equal(norm(dout, x, gamma)[0], norm(dout, x, gamma, eps=1e-6)[0])
 
 
 # Softmax and attention
@@ -515,23 +515,23 @@ def test_a_network_by_hand_has_the_gradients_of_autograd():
     """Embedding, linear, batch norm, tanh, linear, cross-entropy: the MLP of lecture 4, back to its table."""
     shapes = [(5, 2), (7, 6), (7,), (7,), (7,), (5, 7), (5,)]
     leaves = [normal(*shape, seed=i).requires_grad_() for i, shape in enumerate(shapes)]
-    table, w1, b1, gain, shift, w2, b2 = leaves
+    table, w1, b1, gamma, shift, w2, b2 = leaves
     ids = torch.tensor([[0, 0, 1], [0, 1, 3], [1, 3, 3], [3, 3, 0], [0, 0, 3], [3, 0, 4]])
     targets = torch.tensor([0, 1, 1, 4, 2, 0])
 
     emb = F.embedding(ids, table).flatten(1)
     pre = F.linear(emb, w1, b1)
-    h = torch.tanh(F.batch_norm(pre, None, None, gain, shift, training=True))
+    h = torch.tanh(F.batch_norm(pre, None, None, gamma, shift, training=True))
     logits = F.linear(h, w2, b2)
     theirs = torch.autograd.grad(F.cross_entropy(logits, targets), leaves)
 
     with torch.no_grad():
         dlogits = bp.cross_entropy_backward(logits, targets)
         dh, dw2, db2 = bp.linear_backward(dlogits, h, w2)
-        dpre, dgain, dshift = bp.batch_norm_backward(bp.tanh_backward(dh, h), pre, gain)
+        dpre, dgamma, dshift = bp.batch_norm_backward(bp.tanh_backward(dh, h), pre, gamma)
         demb, dw1, db1 = bp.linear_backward(dpre, emb, w1)
         dtable = bp.embedding_backward(demb.view(6, 3, 2), ids, 5)
-    ours = [dtable, dw1, db1, dgain, dshift, dw2, db2]
+    ours = [dtable, dw1, db1, dgamma, dshift, dw2, db2]
     for i, (a, b) in enumerate(zip(ours, theirs, strict=True)):
         if i != 2:
             assert relative_error(a, b) < 1e-10
@@ -562,7 +562,7 @@ def test_a_network_by_hand_has_the_gradients_of_autograd():
         ),
         (bp.relu_backward, "3 2,3", "dout has shape (3,), expected (...) with ... = (2, 3)"),
         (bp.tanh_backward, "2,1 2,3", "dout has shape (2, 1), expected (...) with ... = (2, 3)"),
-        (bp.batch_norm_backward, "4,3 4,3 4", "gain has shape (4,), expected (C) with C = 3"),
+        (bp.batch_norm_backward, "4,3 4,3 4", "gamma has shape (4,), expected (C) with C = 3"),
         (
             bp.batch_norm_backward,
             "4,3,1 4,3 3",
@@ -571,7 +571,7 @@ def test_a_network_by_hand_has_the_gradients_of_autograd():
         (bp.batch_norm_backward, "4,3 4,3,2 3", "expected (N, C, L) with N = 4, C = 3, L = 2"),
         (bp.batch_norm_backward, "3 3 3", "x has shape (3,), expected (N, C)"),
         (bp.batch_norm_backward, "2,3,4,5 2,3,4,5 3", "x has shape (2, 3, 4, 5), expected (N, C, L)"),
-        (bp.layer_norm_backward, "4,3 4,3 4", "gain has shape (4,), expected (C) with C = 3"),
+        (bp.layer_norm_backward, "4,3 4,3 4", "gamma has shape (4,), expected (C) with C = 3"),
         (bp.layer_norm_backward, "3,3 4,3 3", "expected (..., C) with ... = (4,), C = 3"),
         (bp.softmax_backward, "4,1 4,3", "dout has shape (4, 1), expected (..., V) with ... = (4,), V = 3"),
         (

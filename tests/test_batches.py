@@ -12,9 +12,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnhelpers import evaluation
-from nnhelpers.batches import minibatches, packed_words, text_batches, text_windows, word_batches
-from nnhelpers.data import CharTokenizer, context_windows, whole_words
-from nnhelpers.training import batch_loss, fit
+from nnhelpers.batches import (
+    context_windows,
+    minibatches,
+    packed_words,
+    text_batches,
+    text_windows,
+    whole_words,
+    word_batches,
+)
+from nnhelpers.characters import CharTokenizer
+from nnhelpers.course import scoreboard
+from nnhelpers.fit import batch_loss, fit
 from nnhelpers.wavenet import WaveNet
 
 LETTERS = "abcde"
@@ -155,8 +164,8 @@ def test_packed_words_depend_on_the_seed_alone_and_each_pass_is_dealt_anew():
 def test_a_sequence_model_is_trained_on_words_of_all_lengths():
     inputs, targets = whole_words(SOME, TOKENIZER)
     model = WaveNet(6, 8, (1, 2), generator=torch.Generator().manual_seed(0))
-    log = fit(model, word_batches(inputs, targets, 30), 30, 0.02, dev=(inputs, targets), progress=False)
-    assert log.dev_losses[-1] < log.dev_losses[0] - 0.2
+    log = fit(model, word_batches(inputs, targets, 30), 30, 0.02, val=(inputs, targets), progress=False)
+    assert log.val_losses[-1] < log.val_losses[0] - 0.2
 
 
 # Targets of -1
@@ -183,10 +192,10 @@ def test_one_model_has_one_loss_on_whole_words_and_on_windows(words, batch_size)
 
 def test_one_model_has_one_score_on_whole_words_and_on_windows():
     table = bigram_table()
-    of_windows = evaluation.Score.of(
+    of_windows = scoreboard.score_words(
         "m", lambda x: table[x[:, -1]], *context_windows(SOME, TOKENIZER, 2), seconds=1.0, n_parameters=36
     )
-    of_words = evaluation.Score.of(
+    of_words = scoreboard.score_words(
         "m", lambda ids: table[ids], *whole_words(SOME, TOKENIZER), seconds=1.0, n_parameters=36
     )
     assert of_words.nats == pytest.approx(of_windows.nats, abs=1e-9)
@@ -321,17 +330,20 @@ WHOLE = whole_words(["ab", "c"], TOKENIZER)
         (lambda: word_batches(WHOLE[0], WHOLE[1][:1], 9), r"\(W, T\) both; got shapes \(2, 3\) and \(1, 3\)"),
         (lambda: word_batches(WHOLE[0][0], WHOLE[1][0], 9), r"got shapes \(3,\) and \(3,\)"),
         (lambda: word_batches(WHOLE[0][:0], WHOLE[1][:0], 9), r"got shapes \(0, 3\)"),
-        (lambda: packed_words(*WHOLE, 9, row=2), "a row of 2 positions does not hold the longest word, of 3"),
-        (lambda: packed_words(*WHOLE, 0), "a batch holds at least one position, got n_positions=0"),
+        (
+            lambda: packed_words(*WHOLE, 9, row_length=2),
+            "a row of 2 tokens does not hold the longest word, of 3",
+        ),
+        (lambda: packed_words(*WHOLE, 0), "a batch holds at least one token, got n_tokens=0"),
         (lambda: packed_words(WHOLE[0], WHOLE[1][:1], 9), r"got shapes \(2, 3\) and \(1, 3\)"),
-        (lambda: word_batches(*WHOLE, 0), "a batch holds at least one position, got n_positions=0"),
+        (lambda: word_batches(*WHOLE, 0), "a batch holds at least one token, got n_tokens=0"),
         (
             lambda: word_batches(torch.zeros(2, 3).long(), torch.tensor([[1, 0, -1], [-1, -1, -1]]), 9),
-            "at the start of its row, at least one, and -1 only behind them",
+            "at the start of its row, at least one, and -1 only after them",
         ),
         (
             lambda: word_batches(torch.zeros(1, 3).long(), torch.tensor([[1, -1, 0]]), 9),
-            "-1 only behind them",
+            "-1 only after them",
         ),
         (
             lambda: text_windows(torch.arange(1), 3),

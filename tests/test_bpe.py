@@ -1,9 +1,11 @@
 """The tokenizer: ids of tiktoken and of tokenizers, merges of a naive trainer, and a sentence for bad input."""
 
+import doctest
 import json
 import os
 import pickle
 import random
+import re
 import subprocess
 import sys
 import warnings
@@ -11,7 +13,7 @@ from collections import Counter
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
-from time import process_time
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -19,12 +21,14 @@ import regex
 import tiktoken
 import tokenizers
 import torch
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from nnhelpers import bpe, bpe_train, data
-from nnhelpers.bpe import BPETokenizer
-from nnhelpers.bpe_train import GPT2_PATTERN, GPT4_PATTERN, Splitter
+from nnhelpers import bpe, data
+from nnhelpers.bpe import GPT2_PATTERN, GPT4_PATTERN, BPETokenizer, learning, merging
+from nnhelpers.bpe.__main__ import main
+from nnhelpers.bpe.merging import merge
+from nnhelpers.bpe.splitting import Splitter, ascii_pattern
 
 END = "<|endoftext|>"
 VOCABULARIES = ("gpt2", "cl100k_base")
@@ -39,6 +43,13 @@ FRAGMENTS = [
 assigned = st.characters(exclude_categories=["Cs", "Cn"])
 messy = st.lists(st.sampled_from(FRAGMENTS) | assigned, max_size=25).map("".join)
 few_letters = st.text("ab c1\n", max_size=40)
+# special tokens that hold white space, overlap, or begin and end like one another
+SPECIAL = ["<|x|>", "<end of text>", "end of", "of t", "a b", "b a", " ", "x\n\ny", "1 2", "汉 字", "<|x|> 1"]
+special_tokens = st.lists(
+    st.sampled_from(SPECIAL) | st.text("ab 1<\n", min_size=1, max_size=5), max_size=4, unique=True
+)
+# all of them match every text
+PATTERNS = [GPT2_PATTERN, GPT4_PATTERN, r"\S+\s*|\s+", r"[a-z]+ [a-z]+|[\s\S]", r"\s?(?<=a\s?)b|[\s\S]", None]
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +60,7 @@ def pairs():
 
 def theirs(name):
     pattern, special = bpe.BUILT_IN[name]
-    ranks = data.load_ranks(name)
+    ranks = bpe.load_ranks(name)
     return tiktoken.Encoding(name, pat_str=pattern, mergeable_ranks=ranks, special_tokens=special)
 
 
@@ -63,16 +74,29 @@ def trained(shakespeare):
     return BPETokenizer.train(shakespeare[:100_000], 1024, special_tokens=[END])
 
 
+@pytest.fixture(scope="module")
+def small(shakespeare):
+    return BPETokenizer.train(shakespeare[:20_000], 320)
+
+
 def naive_merges(chunks, n_merges):
-    """Counts every pair anew before each merge."""
-    words = [list(chunk.encode()) for chunk in chunks]
+    """Counts every pair anew before each merge, in each distinct chunk as often as the chunk occurs."""
+    weight = Counter(chunk.encode() for chunk in chunks)
+    words = {chunk: list(chunk) for chunk in weight}
     merges = []
     while len(merges) < n_merges:
-        counts = Counter(pair for word in words for pair in pairwise(word))
+        counts = Counter()
+        for chunk, word in words.items():
+            for pair in pairwise(word):
+                counts[pair] += weight[chunk]
         if not counts:
             break
         best = min(counts, key=lambda pair: (-counts[pair], pair))
-        words = [naive_replace(word, best, 256 + len(merges)) for word in words]
+        new = 256 + len(merges)
+        words = {
+            chunk: naive_replace(word, best, new) if best[0] in word else word
+            for chunk, word in words.items()
+        }
         merges.append(best)
     return merges
 
@@ -87,16 +111,39 @@ def naive_replace(word, pair, new):
 
 
 def naive_encode(tokenizer, text):
-    chunks = (
-        [text] if tokenizer.pattern is None else [m.group() for m in regex.finditer(tokenizer.pattern, text)]
-    )
+    """The ids of ordinary text: each merge in its turn, over the whole chunk."""
+    pattern = r"[\s\S]+" if tokenizer.pattern is None else tokenizer.pattern
     ids = []
-    for chunk in chunks:
-        word = list(chunk.encode())
+    for chunk in regex.finditer(pattern, text):
+        word = list(chunk.group().encode())
         for pair, new in tokenizer.merges.items():
             word = naive_replace(word, pair, new)
         ids += word
     return ids
+
+
+def naive_encode_with_special(tokenizer, text):
+    """The same, with special tokens: at each place the longest that stands there."""
+    ids, ordinary, i = [], "", 0
+    while i < len(text):
+        here = max((t for t in tokenizer.special_tokens if text.startswith(t, i)), key=len, default=None)
+        if here is None:
+            ordinary += text[i]
+            i += 1
+            continue
+        ids += [*naive_encode(tokenizer, ordinary), tokenizer.special_tokens[here]]
+        ordinary = ""
+        i += len(here)
+    return ids + naive_encode(tokenizer, ordinary)
+
+
+def in_blocks(text, size):
+    return [text[i : i + size] for i in range(0, len(text), size)]
+
+
+def shuffled_text(fragments, special, order):
+    """Fragments and whole special tokens, in some order."""
+    return "".join(order.sample([*fragments, *special, *special], len(fragments) + 2 * len(special)))
 
 
 def train(source, vocab_size, *arguments, **options):
@@ -142,7 +189,7 @@ def test_the_fast_trainer_finds_the_merges_of_the_naive_one_on_real_text(shakesp
 @pytest.mark.parametrize("corpus", ["names", "shakespeare", "udhr"])
 def test_the_fast_trainer_finds_the_merges_of_the_naive_one_on_each_corpus(corpus):
     texts = {
-        "names": lambda: ["\n".join(data.load_names())],
+        "names": lambda: ["\n".join(data.load_names()[:5000])],
         "shakespeare": lambda: [data.load_shakespeare()],
         "udhr": lambda: ["\n".join(language["articles"]) for language in data.load_udhr().values()],
     }[corpus]()
@@ -153,7 +200,7 @@ def test_the_fast_trainer_finds_the_merges_of_the_naive_one_on_each_corpus(corpu
 def test_any_number_of_processes_finds_the_same_merges(monkeypatch):
     rng = random.Random(0)
     texts = ["".join(rng.choices(FRAGMENTS, k=30)) for _ in range(60)]
-    monkeypatch.setattr(bpe_train, "BLOCK", 500)
+    monkeypatch.setattr(learning, "BLOCK", 500)
     alone = BPETokenizer.train(texts, 400)
     for processes in (2, 3):
         assert BPETokenizer.train(texts, 400, processes=processes).merges == alone.merges
@@ -208,29 +255,148 @@ def test_no_token_spans_two_texts():
     assert list(train(["ab", "cab"], 300, pattern=None).merges) == [(97, 98), (99, 256)]
 
 
-def test_training_on_a_file_is_training_on_its_text_line_ends_included(tmp_path, shakespeare, monkeypatch):
+def test_a_file_is_its_text_with_newlines_alone_and_no_byte_order_mark(tmp_path, shakespeare, monkeypatch):
+    text = shakespeare[:30_000]
+    path = tmp_path / "text.txt"
+    path.write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode() + b"the end\r")
+    assert data.read_text(path) == text + "the end\n"
+    whole = BPETokenizer.train(text + "the end\n", 400)
+    for block in (2**22, 1000, 7):
+        monkeypatch.setattr(learning, "BLOCK", block)
+        assert BPETokenizer.train(path, 400) == whole
+        assert BPETokenizer.train(text + "the end\n", 400) == whole
+        assert whole.encode_file(path).tolist() == whole.encode(text + "the end\n")
+
+
+def test_a_carriage_return_in_a_str_is_kept(shakespeare):
     text = shakespeare[:30_000].replace("\n", "\r\n")
-    (tmp_path / "text.txt").write_bytes(text.encode())
-    whole = BPETokenizer.train(text, 400)
-    monkeypatch.setattr(bpe_train, "BLOCK", 1000)
-    assert BPETokenizer.train(tmp_path / "text.txt", 400).merges == whole.merges
-    assert BPETokenizer.train(text, 400).merges == whole.merges
-    assert b"\r\n" in whole.vocab.values()
+    assert b"\r\n" in BPETokenizer.train(text, 400).vocab.values()
+
+
+def test_the_path_of_a_file_is_not_taken_for_a_text(tmp_path, monkeypatch):
+    path = tmp_path / "text.txt"
+    path.write_text("to be or not to be")
+    with pytest.raises(
+        ValueError, match=r"is the path of a file, but a str is read as the text.*pass Path\("
+    ):
+        BPETokenizer.train(str(path), 260)
+    assert BPETokenizer.train(path, 260) == BPETokenizer.train("to be or not to be", 260)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"pass Path\('text.txt'\) .* or \['text.txt'\] for these characters"
+    ):
+        BPETokenizer.train("text.txt", 260)
+    assert BPETokenizer.train(["text.txt"], 257).merges == {(120, 116): 256}
+
+
+@pytest.mark.parametrize(
+    "text", ["", ".", "/", "none.txt", "a\x00b", "x" * 5000, "a/" * 5000, "\n", "汉" * 200]
+)
+def test_a_text_that_is_no_path_of_a_file_is_a_text(text):
+    assert list(train(text, 260, None).merges) == naive_merges([text], 4)
+
+
+def test_special_tokens_get_the_same_ids_from_any_set_of_them():
+    names = ["<b>", "<c>", "<a>"]
+    assert train("x", 300, special_tokens=names).special_tokens == {"<b>": 256, "<c>": 257, "<a>": 258}
+    many = [f"<{n:02}>" for n in range(30)]
+    for unordered in (set(many), frozenset(many)):
+        assert list(train("x", 300, special_tokens=unordered).special_tokens) == many
+    assert train("x", 300, special_tokens="<b>").special_tokens == {"<b>": 256}
+
+
+def test_a_pattern_may_be_named():
+    text = "x1234567 don't DON'T " * 3
+    for name, pattern in (("gpt2", GPT2_PATTERN), ("gpt4", GPT4_PATTERN)):
+        named = train(text, 300, name)
+        assert named == train(text, 300, pattern)
+        assert named.pattern == pattern
+    assert train(text, 300, "none") == train(text, 300, None)
+
+
+def test_the_examples_in_the_docstrings_hold():
+    for module, n_examples in ((learning, 1), (merging, 2), (bpe.tokenizer, 2)):
+        result = doctest.testmod(module)
+        assert (result.failed, result.attempted) == (0, n_examples), module.__name__
+
+
+# ---- one text in pieces
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.sampled_from(FRAGMENTS) | assigned, max_size=25),
+    special_tokens,
+    st.sampled_from(PATTERNS),
+    st.integers(1, 9),
+    st.randoms(use_true_random=False),
+)
+def test_the_pieces_of_a_text_have_the_ids_of_the_whole(small, fragments, special, pattern, size, order):
+    text = shuffled_text(fragments, special, order)
+    tokenizer = with_special(small, pattern, special)
+    pieces = list(tokenizer.pieces(in_blocks(text, size)))
+    assert "".join(pieces) == text
+    # the chunks too, because other chunks may happen to have the same ids
+    for splitter in (Splitter(pattern, special), Splitter(pattern, [])):
+        assert splitter.count(pieces) - Counter([""]) == splitter.count([text]) - Counter([""])
+    for allowed in ("all", "none"):
+        ids = [i for piece in pieces for i in tokenizer.encode(piece, allowed)]
+        assert ids == tokenizer.encode(text, allowed)
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(st.sampled_from(["a", "b", " ", "1", "<", "\n", "x", "end", " of"]), max_size=12),
+    special_tokens,
+    st.sampled_from(PATTERNS),
+    st.integers(1, 9),
+    st.randoms(use_true_random=False),
+)
+def test_a_file_has_the_ids_of_its_text(tmp_path_factory, small, fragments, special, pattern, size, order):
+    text = shuffled_text(fragments, special, order)
+    tokenizer = with_special(small, pattern, special)
+    path = tmp_path_factory.getbasetemp() / "blocks.txt"
+    path.write_bytes(text.encode())
+    with mock.patch.object(learning, "BLOCK", size):
+        assert tokenizer.encode_file(path, "all").tolist() == tokenizer.encode(text, "all")
+        assert tokenizer.encode_file(path, "none").tolist() == tokenizer.encode(text, "none")
+        assert train(path, 300, pattern, special) == train(text, 300, pattern, special)
 
 
 @settings(max_examples=150, deadline=None)
-@given(messy, st.integers(1, 9), st.sampled_from([GPT2_PATTERN, GPT4_PATTERN, r"\S+\s*|\s+", None]))
-def test_pieces_of_a_text_have_the_chunks_of_the_whole(text, size, pattern):
-    splitter = Splitter(pattern, [END])
-    pieces = list(splitter.pieces(text[i : i + size] for i in range(0, len(text), size)))
-    assert "".join(pieces) == text
-    assert splitter.count(pieces) - Counter([""]) == splitter.count([text]) - Counter([""])
+@given(
+    st.lists(st.sampled_from(FRAGMENTS) | assigned, max_size=12),
+    special_tokens,
+    st.sampled_from(PATTERNS),
+    st.randoms(use_true_random=False),
+)
+def test_special_tokens_are_found_as_by_a_naive_search(small, fragments, special, pattern, order):
+    text = shuffled_text(fragments, special, order)
+    tokenizer = with_special(small, pattern, special)
+    assert tokenizer.encode(text, "all") == naive_encode_with_special(tokenizer, text)
+    assert tokenizer.encode(text, "none") == naive_encode(tokenizer, text)
 
 
-def test_a_long_text_is_read_in_several_pieces_unless_a_border_could_cut_a_special_token():
-    blocks = ["the quick ", "brown fox "] * 20
-    assert len(list(Splitter(GPT4_PATTERN, [END]).pieces(blocks))) > 20
-    assert len(list(Splitter(GPT4_PATTERN, ["<end of text>"]).pieces(blocks))) == 1
+def with_special(tokenizer, pattern, special):
+    """The tokens of a tokenizer with another pattern and other special tokens."""
+    ranks = {tokenizer.vocab[i]: i for i in range(256 + len(tokenizer.merges))}
+    return BPETokenizer(ranks, pattern, {token: len(ranks) + i for i, token in enumerate(special)})
+
+
+def test_a_long_text_is_read_in_several_pieces_also_with_white_space_in_a_special_token(trained):
+    blocks = ["the quick ", "brown fox ", "<end of", " text>"] * 20
+    for special in ([], [END], ["<end of text>"], ["<end of text>", "of text"]):
+        for pattern in (GPT2_PATTERN, GPT4_PATTERN):
+            pieces = list(with_special(trained, pattern, special).pieces(blocks))
+            assert len(pieces) > 20
+            assert any(piece.endswith("<end") for piece in pieces) == ("<end of text>" not in special)
+
+
+@pytest.mark.parametrize("pattern", [None, r"\S+\s*|\s+"])
+def test_a_text_stays_whole_if_no_safe_place_is_known(trained, pattern):
+    tokenizer = with_special(trained, pattern, [END])
+    assert list(tokenizer.pieces(["the quick ", "brown", " fox"])) == ["the quick brown fox"]
+    assert list(tokenizer.pieces(["", ""])) == []
 
 
 # ---- encoding and decoding
@@ -252,12 +418,19 @@ def test_the_bundled_texts_have_the_ids_of_tiktoken(pairs, name, shakespeare):
         ids = ours.encode(text)
         assert ids == oracle.encode(text), language["name"]
         assert ours.decode(ids) == text
+    for source, text in sources().items():
+        assert ours.encode(text, "none") == oracle.encode_ordinary(text), source
+
+
+def sources():
+    """The Python files of the project and the cells of its notebooks."""
     root = Path(__file__).resolve().parent.parent
-    for path in sorted(
-        [*root.glob("nnhelpers/*.py"), *root.glob("tests/*.py"), *root.glob("notebooks/*.ipynb")]
-    ):
-        text = path.read_text(encoding="utf-8")
-        assert ours.encode(text, "none") == oracle.encode_ordinary(text), path.name
+    texts = {path: path.read_text(encoding="utf-8") for path in root.glob("[nt]*/**/*.py")}
+    for path in root.glob("notebooks/*.ipynb"):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        texts[path] = "\n".join("".join(cell["source"]) for cell in cells)
+    assert len(texts) > 40
+    return texts
 
 
 @pytest.mark.parametrize("name", VOCABULARIES)
@@ -296,33 +469,65 @@ def test_a_trained_tokenizer_encodes_by_its_merges_in_their_order(trained, text)
     assert trained.decode(ids) == text
 
 
-@settings(max_examples=100, deadline=None)
-@given(st.text("ab _", max_size=300), st.integers(256, 280))
-def test_short_and_long_chunks_are_merged_alike(text, below):
-    ranks = ranks_of_four_letters()
-    chunk = text.encode()
-    assert bpe_train._merge_short(chunk, ranks, below) == bpe_train._merge_long(chunk, ranks, below)
-    short = bpe_train._merge_short(chunk, ranks, bpe_train.NEVER)
-    assert short == bpe_train._merge_long(chunk, ranks, bpe_train.NEVER)
+@settings(max_examples=150, deadline=None)
+@given(st.text("ab _", max_size=300), st.integers(256, 300))
+def test_short_and_long_chunks_are_merged_as_in_training(text, below):
+    tokenizer = tokenizer_of_four_letters()
+    ranks = {token: i for i, token in tokenizer.vocab.items()}
+    word = list(text.encode())
+    for pair, new in tokenizer.merges.items():
+        if new < below:
+            word = naive_replace(word, pair, new)
+    assert merge(text.encode(), ranks, below) == word
+    assert tokenizer.encode(text) == naive_encode(tokenizer, text)
 
 
 @cache
-def ranks_of_four_letters():
-    text = "".join(random.Random(1).choices("ab _", k=2000))
-    return {token: i for i, token in BPETokenizer.train(text, 300, pattern=None).vocab.items()}
+def tokenizer_of_four_letters():
+    return BPETokenizer.train("".join(random.Random(1).choices("ab _", k=2000)), 300, pattern=None)
+
+
+class CountedRank(int):
+    """A rank that counts how often ranks are compared."""
+
+    n_comparisons = 0
+
+    def __lt__(self, other):
+        CountedRank.n_comparisons += 1
+        return int(self) < int(other)
+
+    def __eq__(self, other):
+        CountedRank.n_comparisons += 1
+        return int(self) == int(other)
+
+    def __hash__(self):
+        return hash(int(self))
+
+
+class CountedRanks(dict):
+    """Ranks that count how often one is looked up."""
+
+    n_lookups = 0
+
+    def get(self, token, default=None):
+        self.n_lookups += 1
+        return super().get(token, default)
+
+    def __getitem__(self, token):
+        self.n_lookups += 1
+        return super().__getitem__(token)
 
 
 @pytest.mark.parametrize("text", ["_", " ", "a", "ab", "\n"])
 def test_a_long_run_without_a_split_is_not_quadratic(pairs, text):
-    def seconds(n):
-        start = process_time()
-        ours.encode(text * n)
-        return process_time() - start
-
     ours, oracle = pairs["gpt2"]
     assert ours.encode(text * 5000) == oracle.encode(text * 5000)
-    small, large = (min(seconds(n) for _ in range(3)) for n in (20_000, 80_000))
-    assert large < 10 * small  # four times the text; quadratic would be 16
+    ranks = CountedRanks({token: CountedRank(i) for token, i in bpe.load_ranks("gpt2").items()})
+    CountedRank.n_comparisons = 0
+    chunk = text.encode() * 3000
+    assert merge(chunk, ranks) == oracle.encode(text * 3000)
+    # looking through all pairs before each join would take some million comparisons
+    assert ranks.n_lookups + CountedRank.n_comparisons < 20 * len(chunk)
 
 
 def test_encode_batch_encodes_each_text(trained):
@@ -330,12 +535,15 @@ def test_encode_batch_encodes_each_text(trained):
     assert trained.encode_batch(texts, "all") == [trained.encode(text, "all") for text in texts]
 
 
-def test_the_cache_of_chunks_is_bounded(monkeypatch):
-    monkeypatch.setattr(bpe_train, "CACHED", 10)
-    tokenizer = BPETokenizer.train("a b c", 256)
-    text = " ".join(f"word{chr(97 + i % 26)}{chr(97 + i // 26)}" for i in range(200)) + " " + "x" * 1000
-    assert tokenizer.decode(tokenizer.encode(text)) == text
-    assert len(tokenizer._cache) <= 10
+def test_the_chunks_remembered_are_bounded_in_number_and_length(monkeypatch):
+    monkeypatch.setattr(merging, "CACHE_SIZE", 10)
+    cache = merging.ChunkCache({byte: i for i, byte in enumerate(merging.BYTES)})
+    for n in range(200):
+        assert cache[f"word {n}"] == list(f"word {n}".encode())
+        assert len(cache) <= 10
+    assert "word 199" in cache
+    assert cache["x" * 1000] == [ord("x")] * 1000
+    assert "x" * 1000 not in cache
 
 
 @settings(max_examples=150, deadline=None)
@@ -451,6 +659,8 @@ def test_special_tokens_in_user_text_are_refused_unless_allowed(pairs):
         (lambda t: BPETokenizer.train("a", 256, special_tokens=[END]), "plus 1 for the special tokens"),
         (lambda t: BPETokenizer.train("a", 300, processes=0), "processes at least 1"),
         (lambda t: BPETokenizer.train("a", 300, special_tokens=[""]), "at least one character"),
+        (lambda t: BPETokenizer.train("a", 300, special_tokens={END: 299}), r"pass \['<\|endoftext\|>'\], without ids"),
+        (lambda t: BPETokenizer.from_tiktoken("gpt2", special_tokens=[END]), "special_tokens is a mapping to ids"),
         (lambda t: BPETokenizer({b"a": 0}, None), "first 256 tokens are not the 256 bytes"),
         (lambda t: BPETokenizer({b"a": 1}, None), "without gaps"),
         (lambda t: BPETokenizer.from_tiktoken("gpt2", special_tokens={END: 5}), "ids of their own from 50256 on"),
@@ -476,6 +686,7 @@ def test_a_saved_tokenizer_loads_the_same_with_its_pattern_to_the_letter(tmp_pat
     first = train(text, 280, pattern, special_tokens=["<|ü\n|>"])
     first.save(tmp_path / "tok.json")
     again = BPETokenizer.load(tmp_path / "tok.json")
+    assert again == first
     assert (again.pattern, again.merges, again.vocab) == (pattern, first.merges, first.vocab)
     assert again.special_tokens == first.special_tokens
     assert again.encode(text + "<|ü\n|>", "all") == first.encode(text + "<|ü\n|>", "all")
@@ -488,9 +699,81 @@ def test_gpt2s_vocabulary_survives_saving_and_loading(tmp_path, pairs, shakespea
     assert again.special_tokens == {END: 50256}
 
 
+def test_a_file_of_the_first_version_loads(tmp_path):
+    content = {
+        "format": "nnhelpers.bpe 1",
+        "pattern": GPT4_PATTERN,
+        "special_tokens": {"<|endoftext|>": 259},
+        "bytes": list(range(256)),
+        "merges": [[116, 104, 256], [256, 101, 257], [97, 116, 258]],
+    }
+    (tmp_path / "old.json").write_text(json.dumps(content))
+    tokenizer = BPETokenizer.load(tmp_path / "old.json")
+    assert tokenizer.encode("the hat<|endoftext|>", "all") == [257, 32, 104, 258, 259]
+    tokenizer.save(tmp_path / "new.json")
+    assert json.loads((tmp_path / "new.json").read_text()) == content
+
+
 def test_a_tokenizer_can_be_pickled(trained):
     again = pickle.loads(pickle.dumps(trained))
+    assert again == trained
     assert again.encode("to be or not") == trained.encode("to be or not")
+
+
+def test_tokenizers_are_equal_if_their_tokens_pattern_and_special_tokens_are(small):
+    same = with_special(small, small.pattern, [])
+    others = [
+        with_special(small, GPT2_PATTERN, []),
+        with_special(small, small.pattern, [END]),
+        BPETokenizer.train("to be or not to be", 258),
+        "a tokenizer",
+    ]
+    assert same == small
+    assert len({same, small}) == 1
+    assert small not in others
+
+
+def test_a_tokenizer_says_what_it_is(small, pairs):
+    assert repr(small) == "BPETokenizer(vocab_size=320, pattern='gpt4', special_tokens={})"
+    assert repr(pairs["gpt2"][0]).endswith("pattern='gpt2', special_tokens={'<|endoftext|>': 50256})")
+    assert "pattern=None" in repr(with_special(small, None, []))
+    assert r"pattern='\\S+|\\s'" in repr(with_special(small, r"\S+|\s", []))
+
+
+def test_the_vocabulary_is_written_for_people(tmp_path):
+    text = 'the hat, the\r\n\r\n"汉" \\ 汉 汉 字\t'
+    tokenizer = train(text, 300, r"\S+|\s+", special_tokens=["<|a\n|>"])
+    tokenizer.write_vocabulary(tmp_path / "tok.vocab")
+    lines = (tmp_path / "tok.vocab").read_text(encoding="utf-8").splitlines()
+    rows = [line.split("\t") for line in lines]
+    assert [int(i) for i, _, _ in rows] == sorted(tokenizer.vocab)
+    assert '97\t"a"\tbyte' in lines
+    assert '255\t"\\xff"\tbyte' in lines
+    assert '10\t"\\n"\tbyte' in lines
+    assert f'{tokenizer.special_tokens["<|a" + chr(10) + "|>"]}\t"<|a\\n|>"\tspecial token' in lines
+    assert any('"汉"' in shown for _, shown, _ in rows)
+    for i, shown, made_from in rows:
+        assert unescaped(shown) == tokenizer.vocab[int(i)]
+        if match := re.fullmatch(r"(\d+) (\".*\") \+ (\d+) (\".*\")", made_from):
+            assert tokenizer.merges[int(match[1]), int(match[3])] == int(i)
+            assert unescaped(match[2]) + unescaped(match[4]) == tokenizer.vocab[int(i)]
+
+
+@given(st.binary(max_size=12) | st.text(max_size=6).map(str.encode))
+def test_a_token_is_shown_on_one_line_without_loss(token):
+    shown = bpe.formats.readable(token)
+    assert shown.isprintable()
+    assert unescaped(f'"{shown}"') == token
+
+
+def unescaped(shown):
+    """The bytes of a token that stands escaped between quotation marks."""
+    plain = {r"\n": b"\n", r"\r": b"\r", r"\t": b"\t", r"\\": b"\\"}
+    parts = re.findall(r"\\x[0-9a-f]{2}|\\.|[^\\]", shown[1:-1])
+    return b"".join(
+        bytes.fromhex(part[2:]) if part.startswith(r"\x") else plain.get(part, part.encode())
+        for part in parts
+    )
 
 
 @pytest.fixture
@@ -548,6 +831,22 @@ def test_a_file_of_another_kind_gets_a_sentence(saved, content):
         BPETokenizer.load(saved)
 
 
+def test_a_file_of_hugging_face_is_named_as_such(tmp_path, trained):
+    trained.to_huggingface(tmp_path)
+    with pytest.raises(
+        ValueError, match=r"this is Hugging Face's format; read it with nnhelpers.huggingface.load_tokenizer"
+    ):
+        BPETokenizer.load(tmp_path / "tokenizer.json")
+
+
+def test_a_file_that_cannot_be_written_gets_a_sentence(tmp_path, trained):
+    for write in (trained.save, trained.write_vocabulary):
+        with pytest.raises(FileNotFoundError, match=r"there is no folder .*none.* to write tok.json into"):
+            write(tmp_path / "none" / "tok.json")
+        with pytest.raises(IsADirectoryError, match="is a folder; give the path of a file"):
+            write(tmp_path)
+
+
 def test_a_file_cut_short_anywhere_gets_a_sentence(saved):
     content = saved.read_bytes()
     for end in range(0, len(content), 7):
@@ -571,7 +870,7 @@ def test_a_save_that_fails_leaves_the_old_file_and_no_other(saved, trained, monk
 
 def test_tiktokens_format_goes_out_and_in(tmp_path, trained, pairs, shakespeare):
     trained.to_tiktoken(tmp_path / "v.tiktoken")
-    ranks = data.load_ranks(tmp_path / "v.tiktoken")
+    ranks = bpe.load_ranks(tmp_path / "v.tiktoken")
     special = {END: 1023}
     oracle = tiktoken.Encoding("v", pat_str=GPT4_PATTERN, mergeable_ranks=ranks, special_tokens=special)
     again = BPETokenizer.from_tiktoken(tmp_path / "v.tiktoken", GPT4_PATTERN, special)
@@ -581,7 +880,7 @@ def test_tiktokens_format_goes_out_and_in(tmp_path, trained, pairs, shakespeare)
     )
     assert again.merges == trained.merges
     pairs["gpt2"][0].to_tiktoken(tmp_path / "gpt2.tiktoken")
-    assert data.load_ranks(tmp_path / "gpt2.tiktoken") == data.load_ranks("gpt2")
+    assert bpe.load_ranks(tmp_path / "gpt2.tiktoken") == bpe.load_ranks("gpt2")
 
 
 def test_a_vocabulary_that_merges_cannot_make_encodes_but_has_no_merges():
@@ -632,58 +931,123 @@ def test_transformers_loads_the_export(tmp_path, pairs):
     assert oracle.eos_token_id == 50256
 
 
-def test_a_special_token_spelled_like_an_ordinary_one_is_not_exported(tmp_path):
-    tokenizer = BPETokenizer.train("ab", 257, special_tokens=["a"])
+@pytest.mark.parametrize("token", ["a", "he", "Ġ", "Ġthe"])
+def test_a_special_token_spelled_like_an_ordinary_one_is_not_exported(tmp_path, small, token):
     with pytest.raises(ValueError, match="is spelled like an ordinary token"):
-        tokenizer.to_huggingface(tmp_path)
+        with_special(small, GPT4_PATTERN, ["<|x|>", token]).to_huggingface(tmp_path)
+
+
+ALPHABET = sorted(tokenizers.pre_tokenizers.ByteLevel.alphabet())
+
+
+@pytest.mark.parametrize("token", ["<|é|>", "naïve", "čé", "Ġ|Ġ"])
+def test_a_special_token_that_would_be_decoded_to_other_bytes_is_not_exported(tmp_path, token):
+    with pytest.raises(ValueError, match="are letters of GPT-2's byte alphabet"):
+        BPETokenizer.train("ab", 257, special_tokens=[token]).to_huggingface(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.text(st.sampled_from(ALPHABET) | st.sampled_from(" \n<|>汉😉‹"), min_size=2, max_size=4))
+def test_exactly_the_special_tokens_that_are_decoded_to_themselves_are_exported(tmp_path_factory, token):
+    oracle = tokenizers.Tokenizer(tokenizers.models.BPE(vocab={}, merges=[]))
+    oracle.decoder = tokenizers.decoders.ByteLevel()
+    oracle.add_special_tokens([tokenizers.AddedToken(token, normalized=False)])
+    kept = oracle.decode([0], skip_special_tokens=False) == token
+    folder = tmp_path_factory.getbasetemp() / "one_token"
+    tokenizer = BPETokenizer.train("", 257, special_tokens=[token])
+    if not kept:
+        with pytest.raises(ValueError, match="byte alphabet"):
+            tokenizer.to_huggingface(folder)
+        return
+    tokenizer.to_huggingface(folder)
+    exported = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    text = f"x{token}y{token}"
+    ids = tokenizer.encode(text, "all")
+    assert exported.encode(text).ids == ids
+    assert exported.decode(ids, skip_special_tokens=False) == text
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.sampled_from(FRAGMENTS), max_size=9), special_tokens, st.randoms(use_true_random=False))
+def test_overlapping_special_tokens_have_the_ids_of_the_exported_tokenizer(
+    tmp_path_factory, small, fragments, special, order
+):
+    folder = tmp_path_factory.getbasetemp() / "overlapping"
+    tokenizer = with_special(small, GPT4_PATTERN, special)
+    try:
+        tokenizer.to_huggingface(folder)
+    except ValueError:
+        assume(False)
+    exported = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+    text = shuffled_text(fragments, special, order)
+    ids = tokenizer.encode(text, "all")
+    assert exported.encode(text).ids == ids
+    assert exported.decode(ids, skip_special_tokens=False) == text
 
 
 # ---- the command line
 
 
-def test_the_command_line_trains_and_encodes(tmp_path, capsys, monkeypatch):
+def test_the_command_line_trains_encodes_and_decodes(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("TQDM_DISABLE", "0")
-    text = "to be or not to be,\r\nthat is the question\n" * 20
-    (tmp_path / "text.txt").write_bytes(text.encode())
-    paths = {name: str(tmp_path / name) for name in ("text.txt", "tok.json", "ids.npy", "ids.txt")}
-    train_it = [
-        "train",
-        paths["text.txt"],
-        "--vocab-size",
-        "280",
-        "--out",
-        paths["tok.json"],
-        "--special",
-        END,
-    ]
-    assert bpe.main(train_it) == 0
+    monkeypatch.chdir(tmp_path)
+    text = "to be or not to be,\nthat is the question\n" * 20
+    Path("text.txt").write_bytes(b"\xef\xbb\xbf" + text.replace("\n", "\r\n").encode())
+    assert (
+        main(f"train text.txt --vocab-size 280 --out tok.json --special {END} --special <|x|>".split()) == 0
+    )
     assert "merges: 100%" in capsys.readouterr().err
-    tokenizer = BPETokenizer.load(tmp_path / "tok.json")
-    assert tokenizer.merges == BPETokenizer.train(text, 280, special_tokens=[END]).merges
+    tokenizer = BPETokenizer.load("tok.json")
+    assert tokenizer == BPETokenizer.train(text, 280, special_tokens=[END, "<|x|>"])
     for out in ("ids.npy", "ids.txt"):
-        assert bpe.main(["encode", paths["tok.json"], paths["text.txt"], "--out", paths[out]]) == 0
-    assert np.load(tmp_path / "ids.npy").tolist() == tokenizer.encode(text)
-    assert np.load(tmp_path / "ids.npy").dtype == np.uint16
-    assert [int(i) for i in (tmp_path / "ids.txt").read_text().split()] == tokenizer.encode(text)
-    assert bpe.main(["encode", "gpt2", paths["text.txt"]]) == 0
-    assert capsys.readouterr().out.startswith("1462 307 393")
+        assert main(["encode", "tok.json", "text.txt", "--out", out]) == 0
+        assert main(["decode", "tok.json", out, "--out", "again.txt"]) == 0
+        assert Path("again.txt").read_bytes() == text.encode()
+    assert np.load("ids.npy").tolist() == tokenizer.encode(text)
+    assert np.load("ids.npy").dtype == np.uint16
+    assert [int(i) for i in Path("ids.txt").read_text().split()] == tokenizer.encode(text)
+    capsys.readouterr()
+    assert main(["encode", "gpt2", "text.txt"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("1462 307 393")
+    Path("printed.txt").write_text(printed)
+    assert main(["decode", "gpt2", "printed.txt"]) == 0
+    assert capsys.readouterr().out == text
+
+
+@pytest.mark.parametrize(
+    ("allowed", "ids"), [("all", [97, 257]), ("none", [97, 60, 98, 62]), ("none_raise", None)]
+)
+def test_the_command_line_takes_special_tokens_as_it_is_told(tmp_path, capsys, allowed, ids):
+    tokenizer, text = str(tmp_path / "tok.json"), tmp_path / "text.txt"
+    train("", 300, special_tokens=["<a>", "<b>"]).save(tokenizer)
+    text.write_text("a<b>")
+    assert main(["encode", tokenizer, str(text), "--allowed-special", allowed]) == (1 if ids is None else 0)
+    if ids is not None:
+        assert [int(i) for i in capsys.readouterr().out.split()] == ids
+
+
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [("gpt2", GPT2_PATTERN), ("gpt4", GPT4_PATTERN), ("none", None), (r"\S+|\s+", r"\S+|\s+")],
+)
+def test_the_command_line_knows_patterns_by_name(tmp_path, name, pattern):
+    text, out = tmp_path / "text.txt", tmp_path / "tok.json"
+    text.write_text("to be or not to be")
+    assert main(["train", str(text), "--vocab-size", "260", "--out", str(out), "--pattern", name]) == 0
+    assert BPETokenizer.load(out).pattern == pattern
 
 
 def test_the_command_line_runs_as_a_module_with_several_processes(tmp_path):
     (tmp_path / "text.txt").write_text("to be or not to be")
-    command = [
-        sys.executable,
-        "-m",
-        "nnhelpers.bpe",
-        "train",
-        "text.txt",
-        "--vocab-size",
-        "400",
-        "--out",
-        "tok.json",
-    ]
+    options = ["--vocab-size", "400", "--out", "tok.json", "--processes", "2"]
     run = subprocess.run(
-        [*command, "--processes", "2"], cwd=tmp_path, capture_output=True, text=True, check=False
+        [sys.executable, "-m", "nnhelpers.bpe", "train", "text.txt", *options],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert run.returncode == 0, run.stderr
     assert "warning: the text allowed 9 of 144 merges" in run.stderr
@@ -691,32 +1055,64 @@ def test_the_command_line_runs_as_a_module_with_several_processes(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("command", "message"),
     [
-        (["train", "none.txt", "--vocab-size", "300", "--out", "x.json"], "No such file"),
-        (["train", "latin.txt", "--vocab-size", "300", "--out", "x.json"], "latin.txt is not UTF-8 text"),
-        (["train", "text.txt", "--vocab-size", "200", "--out", "x.json"], "vocab_size must be at least 256"),
-        (["train", "text.txt", "--vocab-size", "300", "--out", "none/x.json"], "there is no folder 'none'"),
-        (["train", "text.txt", "--vocab-size", "300", "--out", "x.json", "--pattern", "("], "not a regular expression"),
-        (["encode", "text.txt", "text.txt"], "text.txt is no tokenizer that `save` wrote"),
-        (["encode", "gpt2", "text.txt"], "contains the special token"),
+        ("train none.txt --vocab-size 300 --out x.json", "there is no file 'none.txt'"),
+        ("train latin.txt --vocab-size 300 --out x.json", "latin.txt is not UTF-8 text"),
+        ("train text.txt --vocab-size 200 --out x.json", "vocab_size must be at least 256"),
+        ("train text.txt --vocab-size 300 --out x.json --pattern (", "not a regular expression"),
+        # a wrong destination is found before the training meets the text that is not UTF-8
+        ("train latin.txt --vocab-size 300 --out none/x.json", "there is no folder 'none'"),
+        ("train latin.txt --vocab-size 300 --out folder", "'folder' is a folder; give the path of a file"),
+        ("train latin.txt --vocab-size 300 --out latin.txt", "--out latin.txt is the file that is read"),
+        ("encode gpt2 latin.txt --out none/x.npy", "there is no folder 'none'"),
+        ("encode text.txt text.txt", "text.txt is no tokenizer that `save` wrote"),
+        ("encode none.json text.txt", "there is no file 'none.json'"),
+        ("encode gpt2 text.txt", "contains the special token"),
+        ("decode gpt2 text.txt", "text.txt should hold ids, whole numbers between spaces"),
+        ("decode gpt2 large.txt", "id 50257 is not in the vocabulary of 50,257 ids"),
+        ("decode gpt2 text.npy", "text.npy is not an .npy file of ids, or is damaged"),
+        ("decode gpt2 empty.npy", "empty.npy is not an .npy file of ids, or is damaged"),
+        ("decode gpt2 floats.npy", "floats.npy should hold ids, one row of whole numbers, got float64 of shape (2,)"),
+        ("decode gpt2 square.npy", "one row of whole numbers, got int64 of shape (2, 2)"),
+        ("decode gpt2 none.npy", "No such file"),
     ],
 )  # fmt: skip
 def test_a_mistake_on_the_command_line_gets_a_sentence_and_status_one(
-    tmp_path, monkeypatch, capsys, arguments, message
+    tmp_path, monkeypatch, capsys, command, message
 ):
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "text.txt").write_text(f"to be{END}")
-    (tmp_path / "latin.txt").write_bytes(b"caf\xe9")
-    assert bpe.main(arguments) == 1
+    Path("folder").mkdir()
+    Path("text.txt").write_text(f"to be{END}")
+    Path("text.npy").write_text(f"to be{END}")
+    Path("empty.npy").write_text("")
+    Path("large.txt").write_text("50256 50257")
+    Path("latin.txt").write_bytes(b"caf\xe9")
+    np.save("floats.npy", np.array([1.0, 2.0]))
+    np.save("square.npy", np.zeros((2, 2), dtype=np.int64))
+    files = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    assert main(command.split()) == 1
     (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
     assert message in line
-    assert not (tmp_path / "x.json").exists()
+    assert files == {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
 
 
 def test_a_wrong_option_ends_with_status_two():
     with pytest.raises(SystemExit, match="2"):
-        bpe.main(["train", "text.txt"])
+        main(["train", "text.txt"])
+
+
+@pytest.mark.parametrize("command", ["train", "encode", "decode"])
+def test_every_argument_of_a_command_is_explained(capsys, command):
+    with pytest.raises(SystemExit, match="0"):
+        main([command, "--help"])
+    text = capsys.readouterr().out
+    arguments = text[text.index("positional arguments") :]
+    # the help of an argument stands beside it, or below it and further in
+    for match in re.finditer(r"^  (-?\S.*)$(\n {3,}\S)?", arguments, re.MULTILINE):
+        assert re.search(r"\S {2,}\S", match[1]) or match[2], match[0]
+    if command != "decode":
+        assert "every line end in it becomes a newline" in " ".join(text.split())
 
 
 def test_the_tokenizer_imports_no_torch():
@@ -729,4 +1125,4 @@ def test_the_tokenizer_imports_no_torch():
 @settings(max_examples=300, deadline=None)
 @given(text=st.text(st.characters(max_codepoint=127) | st.sampled_from(" \n\r'sS1_\x1c\x1f"), max_size=60))
 def test_ascii_text_is_cut_by_re_as_by_regex(pattern, text):
-    assert bpe_train.ascii_twin(pattern).findall(text) == regex.findall(pattern, text)
+    assert ascii_pattern(pattern).findall(text) == regex.findall(pattern, text)

@@ -1,4 +1,4 @@
-"""Checkpoints, the journal and token files: what is written comes back, and what is damaged is refused."""
+"""Checkpoints and the log of steps: what is written comes back, and what is damaged is refused."""
 
 from __future__ import annotations
 
@@ -6,36 +6,24 @@ import json
 import pickle
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from nnhelpers import data, evaluation, files, tokens
-from nnhelpers.batches import text_windows
-from nnhelpers.bpe import BPETokenizer
-from nnhelpers.checkpoint import (
-    Journal,
+from nnhelpers.gpt import GPT, GPTConfig
+from nnhelpers.optim import make_optimizers
+from nnhelpers.train.checkpoint import (
+    FIRST_FORMAT,
+    StepLog,
     check_same,
     gather,
     read_checkpoint,
     restore,
     write_checkpoint,
 )
-from nnhelpers.gpt import GPT, GPTConfig
-from nnhelpers.optim import make_optimizers
-
-PLAYS = data.load_shakespeare()
-BPE = {
-    pattern: BPETokenizer.train(PLAYS[:20_000], 320, pattern)
-    for pattern in (
-        BPETokenizer.from_tiktoken("gpt2").pattern,
-        BPETokenizer.from_tiktoken("cl100k_base").pattern,
-    )
-}
-MIXED = st.text(st.sampled_from("ab1é'!_ \n\t界\u0301\u00a0"), max_size=60)
 
 
 def gpt(seed=0, **settings):
@@ -184,132 +172,56 @@ def test_the_state_of_another_optimizer_is_refused():
         restore(model, gather(model, optimizers), make_optimizers(model, "adamw", 0.1))
 
 
+def test_the_state_of_an_optimizer_that_no_checkpoint_knows_is_refused_by_name():
+    model = gpt()
+    with pytest.raises(ValueError, match="the state of AdamW, Muon, SGD, not of RMSprop"):
+        restore(model, gather(model), [torch.optim.RMSprop(model.parameters())])
+
+
+def test_a_checkpoint_of_the_first_version_is_read_under_todays_names(tmp_path):
+    info = {
+        "place": {"device": "cpu"},
+        "settings": {"rate": 0.01, "form": "gpt2", "clip": 1.0, "n_embd": 8},
+        "model": {"tied": True, "start_id": None, "n_embd": 8},
+    }
+    write_checkpoint(tmp_path / "c", gather(gpt()), info)
+    with safe_open(tmp_path / "c", "pt") as file:
+        metadata = {**file.metadata(), "format": FIRST_FORMAT}
+    save_file(load_file(tmp_path / "c"), tmp_path / "c", metadata)
+    tensors, found = read_checkpoint(tmp_path / "c", "hardware")
+    assert same(tensors, gather(gpt()))
+    assert found == {
+        "hardware": {"device": "cpu"},
+        "settings": {"learning_rate": 0.01, "architecture": "gpt2", "grad_clip": 1.0, "n_embd": 8},
+        "model": {"tie_weights": True, "bos_id": None, "n_embd": 8},
+    }
+
+
+def test_a_log_of_the_first_version_is_read_under_todays_names(tmp_path):
+    line = b'{"step": 1, "loss": 2.0, "rate": 0.1}\n'
+    (tmp_path / "log.jsonl").write_bytes(line)
+    assert StepLog(tmp_path / "log.jsonl", len(line)).records == [{"step": 1, "loss": 2.0, "lr": 0.1}]
+
+
 def test_what_changed_is_named():
-    check_same({"a": 1, "b": 2}, {"a": 1, "b": 3}, free=("b",))
+    check_same({"a": 1, "b": 2}, {"a": 1, "b": 3}, may_change=("b",))
     with pytest.raises(ValueError, match="began with b 2, not 3, c None, not 4: it can go on only"):
         check_same({"a": 1, "b": 2}, {"a": 1, "b": 3, "c": 4})
 
 
-def test_a_journal_keeps_what_belongs_to_the_checkpoint(tmp_path):
+def test_a_log_keeps_what_belongs_to_the_checkpoint(tmp_path):
     path = tmp_path / "log.jsonl"
-    journal = Journal(path)
+    log = StepLog(path)
     sizes = []
     for i in range(3):
-        journal.write({"step": i, "loss": 0.1 * i})
-        sizes.append(journal.n_bytes)
-    journal.close()
+        log.write({"step": i, "loss": 0.1 * i})
+        sizes.append(log.n_bytes)
+    log.close()
     path.write_bytes(path.read_bytes() + b'{"step": 3, "lo')  # killed while writing
-    again = Journal(path, sizes[1])
+    again = StepLog(path, sizes[1])
     assert again.records == [{"step": 0, "loss": 0.0}, {"step": 1, "loss": 0.1}]
     again.write({"step": 2, "loss": 7.0})
     again.close()
     assert [json.loads(line)["loss"] for line in path.read_text().splitlines()] == [0.0, 0.1, 7.0]
     with pytest.raises(ValueError, match="are not lines of JSON"):
-        Journal(path, sizes[1] - 3)
-
-
-# Token files
-
-
-@given(text=MIXED, size=st.integers(1, 9), pattern=st.sampled_from([None, *BPE]))
-@settings(deadline=None, max_examples=300)
-def test_a_text_in_pieces_is_encoded_as_at_once(text, size, pattern):
-    tokenizer = BPE[pattern] if pattern else data.CharTokenizer(text + "x")
-    blocks = [text[i : i + size] for i in range(0, len(text), size)]
-    cut = list(files.text_pieces(blocks))
-    assert "".join(cut) == text
-    assert [i for piece in cut for i in tokenizer.encode(piece)] == tokenizer.encode(text)
-
-
-@pytest.mark.parametrize("pattern", BPE)
-def test_a_file_in_pieces_is_encoded_as_at_once(pattern, tmp_path):
-    (tmp_path / "t.txt").write_bytes(b"\xef\xbb\xbf" + PLAYS[:30_000].replace("\n", "\r\n").encode())
-    blocks = list(tokens.read_blocks(tmp_path / "t.txt", size=100))
-    assert "".join(blocks) == data.read_text(tmp_path / "t.txt") == PLAYS[:30_000]
-    assert len(list(files.text_pieces(blocks))) > 200
-    source = {"text": "the plays"}
-    tokens.write_tokens(tmp_path / "t.bin", blocks, BPE[pattern].encode, 320, source)
-    ids, header = tokens.open_tokens(tmp_path / "t.bin", source)
-    assert ids.tolist() == BPE[pattern].encode(PLAYS[:30_000])
-    assert (ids.dtype, header["n_tokens"], header["vocab_size"]) == (np.uint16, len(ids), 320)
-
-
-@pytest.mark.parametrize(("vocab_size", "dtype"), [(2**16, np.uint16), (2**16 + 1, np.uint32)])
-def test_ids_take_two_bytes_where_they_fit(vocab_size, dtype, tmp_path):
-    ids = [0, 1, vocab_size - 1]
-    tokens.write_tokens(tmp_path / "t.bin", ["abc"], lambda text: ids, vocab_size, {})
-    found, _ = tokens.open_tokens(tmp_path / "t.bin")
-    assert (found.dtype, found.tolist()) == (dtype, ids)
-    with pytest.raises(ValueError, match=f"do not fit a vocabulary of {vocab_size - 1}"):
-        tokens.write_tokens(tmp_path / "u.bin", ["abc"], lambda text: ids, vocab_size - 1, {})
-    with pytest.raises(FileNotFoundError):  # what stopped half-way has no header
-        tokens.open_tokens(tmp_path / "u.bin")
-
-
-def test_a_stale_or_cut_token_file_is_refused(tmp_path):
-    path = tmp_path / "t.bin"
-    tokens.write_tokens(path, ["abc"], lambda text: [1, 2, 3], 5, {"text": "1"})
-    with pytest.raises(ValueError, match="made from another text"):
-        tokens.open_tokens(path, {"text": "2"})
-    path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(ValueError, match="should hold 6 bytes, found 5 bytes"):
-        tokens.open_tokens(path)
-    path.unlink()
-    with pytest.raises(ValueError, match="found no such file"):
-        tokens.open_tokens(path)
-    tokens.write_tokens(path, [], lambda text: [], 5, {})
-    with pytest.raises(ValueError, match="holds no tokens"):
-        tokens.open_tokens(path)
-    (tmp_path / "t.json").write_text("{}")
-    with pytest.raises(ValueError, match="not the header of a token file"):
-        tokens.open_tokens(path)
-
-
-def test_a_file_that_is_no_text_gets_a_sentence(tmp_path):
-    (tmp_path / "t").write_bytes(b"abc\xff")
-    with pytest.raises(ValueError, match="t is not UTF-8 text"):
-        list(tokens.read_blocks(tmp_path / "t"))
-    with pytest.raises(FileNotFoundError, match="there is no file"):
-        list(tokens.read_blocks(tmp_path / "none"))
-
-
-@given(n=st.integers(2, 60), block=st.integers(1, 9), batch=st.integers(1, 30), n_parts=st.integers(1, 4))
-@settings(deadline=None, max_examples=60)
-def test_a_full_pass_counts_every_token_once_however_it_is_shared(n, block, batch, n_parts):
-    ids = np.arange(n).astype(np.uint16)
-    counted = []
-
-    def uneven(x):  # the loss of a target is known, and that of every other one differs
-        counted.append(x)
-        return torch.log_softmax(x[..., None] * 0.01 * torch.arange(float(n)), dim=-1)
-
-    parts = [tokens.text_nll(uneven, ids, block, batch, (i, n_parts)) for i in range(n_parts)]
-    assert len(counted) % n_parts == 0  # all run the model equally often
-    expected = sum(
-        -torch.log_softmax(i * 0.01 * torch.arange(float(n)), dim=-1).double()[i + 1].item()
-        for i in range(n - 1)
-    )
-    assert sum(parts) == pytest.approx(expected, rel=1e-5)
-
-
-def test_a_full_pass_is_that_of_evaluation():
-    ids = np.array([3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5], dtype=np.uint32)
-    want = evaluation.token_nll(gpt(), *text_windows(torch.from_numpy(ids).long(), 6)).nansum().item()
-    assert tokens.text_nll(gpt(), ids, 6) == pytest.approx(want, rel=1e-6)
-
-
-@pytest.mark.parametrize("tokenizer", [data.CharTokenizer('"\\é\n界 ab'), next(iter(BPE.values()))])
-def test_tokenizers_come_back(tokenizer, tmp_path):
-    tokens.save_tokenizer(tokenizer, tmp_path / "t.json")
-    again = tokens.load_tokenizer(tmp_path / "t.json", BPETokenizer.load)
-    assert type(again) is type(tokenizer)
-    assert again.encode("ab é") == tokenizer.encode("ab é")
-
-
-@pytest.mark.parametrize(
-    "content", ["[]", "{}", "{", '{"format": "nnhelpers.characters 1", "characters": "ba"}']
-)
-def test_what_is_no_tokenizer_is_refused(content, tmp_path):
-    (tmp_path / "t.json").write_text(content)
-    with pytest.raises(ValueError, match=r"no tokenizer|not JSON|damaged"):
-        tokens.load_tokenizer(tmp_path / "t.json", BPETokenizer.load)
+        StepLog(path, sizes[1] - 3)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nnhelpers import data
+from nnhelpers import batches, bpe, characters, data
 
 
 def test_the_bundled_names_are_unique_and_come_most_frequent_first():
@@ -73,9 +73,9 @@ def test_the_declaration_has_the_same_articles_in_every_language():
 
 
 def test_the_vocabularies_have_the_ranks_of_tiktoken():
-    gpt2 = data.load_ranks("gpt2")
+    gpt2 = bpe.load_ranks("gpt2")
     assert (len(gpt2), gpt2[b"Hello"], gpt2[b" world"]) == (50_256, 15_496, 995)
-    cl100k = data.load_ranks("cl100k_base")
+    cl100k = bpe.load_ranks("cl100k_base")
     assert (len(cl100k), cl100k[b"hello"]) == (100_256, 15_339)
 
 
@@ -91,7 +91,7 @@ def test_the_vocabularies_have_the_ranks_of_tiktoken():
 def test_a_damaged_vocabulary_gets_a_sentence(tmp_path, text, message):
     (tmp_path / "v.tiktoken").write_text(text)
     with pytest.raises(ValueError, match=message):
-        data.load_ranks(tmp_path / "v.tiktoken")
+        bpe.load_ranks(tmp_path / "v.tiktoken")
 
 
 def test_a_damaged_declaration_gets_a_sentence(tmp_path):
@@ -102,13 +102,13 @@ def test_a_damaged_declaration_gets_a_sentence(tmp_path):
 
 @given(st.text(min_size=1, max_size=50))
 def test_decoding_undoes_encoding_for_any_text(text):
-    tokenizer = data.CharTokenizer(text)
+    tokenizer = characters.CharTokenizer(text)
     assert tokenizer.decode(tokenizer.encode(text)) == text
     assert tokenizer.vocab_size == len(set(text))
 
 
 def test_the_boundary_has_id_zero_and_letters_follow_in_order():
-    tokenizer = data.CharTokenizer(["cab"], boundary=".")
+    tokenizer = characters.CharTokenizer(["cab"], boundary=".")
     assert (tokenizer.characters, tokenizer.vocab_size) == (".abc", 4)
     assert tokenizer.encode("abc") == [1, 2, 3]
     assert tokenizer.decode(torch.tensor([3, 1, 2, 0])) == "cab."
@@ -120,15 +120,15 @@ def test_the_boundary_has_id_zero_and_letters_follow_in_order():
         (lambda t: t.encode("caé"), "'é' in 'caé' is not in the vocabulary '.abc'"),
         (lambda t: t.decode([4]), "id 4 is outside the vocabulary of 4 characters"),
         (lambda t: t.decode([-1]), "id -1 is outside"),
-        (lambda t: data.CharTokenizer([]), "at least one character"),
-        (lambda t: data.CharTokenizer(["a.b"], boundary="."), "does not occur in the texts"),
-        (lambda t: data.CharTokenizer(["ab"], boundary="<>"), "must be one character"),
-        (lambda t: data.context_windows([], t, 3), "at least one word"),
-        (lambda t: data.context_windows("abc", t, 3), "words are a list"),
-        (lambda t: data.context_windows(["abc"], t, 0), "at least 1, not 0"),
-        (lambda t: data.context_windows(["abd"], t, 1), "'d' in 'abd'"),
-        (lambda t: data.context_windows(["abc"], data.CharTokenizer("abc"), 1), "need a boundary"),
-        (lambda t: data.context_windows(["a.b"], t, 1), "'a.b' holds the boundary '.'"),
+        (lambda t: characters.CharTokenizer([]), "at least one character"),
+        (lambda t: characters.CharTokenizer(["a.b"], boundary="."), "does not occur in the texts"),
+        (lambda t: characters.CharTokenizer(["ab"], boundary="<>"), "must be one character"),
+        (lambda t: batches.context_windows([], t, 3), "at least one word"),
+        (lambda t: batches.context_windows("abc", t, 3), "words are a list"),
+        (lambda t: batches.context_windows(["abc"], t, 0), "at least 1, not 0"),
+        (lambda t: batches.context_windows(["abd"], t, 1), "'d' in 'abd'"),
+        (lambda t: batches.context_windows(["abc"], characters.CharTokenizer("abc"), 1), "need a boundary"),
+        (lambda t: batches.context_windows(["a.b"], t, 1), "'a.b' holds the boundary '.'"),
         (lambda t: data.split(["a", "b"], fractions=(0.8, 0.1, 0.1)), "fractions are two"),
         (lambda t: data.split(["a", "b", "a"]), "1 of 3 items are duplicates"),
         (lambda t: data.split(["a", "b"], fractions=(0.9, 0.2)), "shares of train and dev"),
@@ -136,7 +136,7 @@ def test_the_boundary_has_id_zero_and_letters_follow_in_order():
 )
 def test_a_mistake_gets_a_sentence(mistake, message):
     with pytest.raises(ValueError, match=message):
-        mistake(data.CharTokenizer(["cab"], boundary="."))
+        mistake(characters.CharTokenizer(["cab"], boundary="."))
 
 
 @given(st.lists(st.integers(), unique=True, max_size=200), st.integers(0, 2**32))
@@ -155,8 +155,8 @@ def test_the_split_for_a_seed_does_not_change():
 
 
 def test_windows_hold_the_characters_before_each_target_and_never_another_word():
-    tokenizer = data.CharTokenizer(["ab", "c"], boundary=".")
-    inputs, targets = data.context_windows(["ab", "c"], tokenizer, 2)
+    tokenizer = characters.CharTokenizer(["ab", "c"], boundary=".")
+    inputs, targets = batches.context_windows(["ab", "c"], tokenizer, 2)
     rows = [(tokenizer.decode(x), tokenizer.decode([y])) for x, y in zip(inputs, targets, strict=True)]
     assert rows == [("..", "a"), (".a", "b"), ("ab", "."), ("..", "c"), (".c", ".")]
     assert inputs.dtype == targets.dtype == torch.int64
@@ -164,8 +164,8 @@ def test_windows_hold_the_characters_before_each_target_and_never_another_word()
 
 @given(st.lists(st.text("abc", max_size=7), min_size=1, max_size=8), st.integers(1, 6))
 def test_windows_equal_a_loop_over_characters(words, block_size):
-    tokenizer = data.CharTokenizer("abc", boundary=".")
-    inputs, targets = data.context_windows(words, tokenizer, block_size)
+    tokenizer = characters.CharTokenizer("abc", boundary=".")
+    inputs, targets = batches.context_windows(words, tokenizer, block_size)
     expected = []
     for word in words:
         context = [0] * block_size
@@ -196,3 +196,66 @@ def test_the_data_tools_do_not_import_torch_until_windows_are_made():
     code = "import sys, nnhelpers.data as d; d.split(d.load_names()); print('torch' in sys.modules)"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
+
+
+# Tokenizers of characters, on disk
+
+
+@given(text=st.text(min_size=1, max_size=30), with_boundary=st.booleans())
+@settings(deadline=None, max_examples=60)
+def test_a_tokenizer_of_characters_comes_back(text, with_boundary, tmp_path_factory):
+    if any("\ud800" <= c <= "\udfff" for c in text) or "\n" in text:
+        return
+    tokenizer = characters.CharTokenizer(text, boundary="\n" if with_boundary else None)
+    path = tmp_path_factory.mktemp("t") / "tokenizer.json"
+    tokenizer.save(path)
+    again = characters.CharTokenizer.load(path)
+    assert repr(again) == repr(tokenizer)
+    assert again.decode(again.encode(text)) == text
+    assert b"".join(again.decode_bytes([i]) for i in again.encode(text)) == text.encode()
+    assert list(again.pieces(["a", "b"])) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        "{",
+        '{"format": "nnhelpers.bpe 1"}',
+        '{"format": "nnhelpers.characters 1", "characters": "ba"}',
+        '{"format": "nnhelpers.characters 1", "characters": 7}',
+        '{"format": "nnhelpers.characters 1", "characters": "ab", "boundary": 3}',
+        '{"format": "nnhelpers.characters 1", "characters": "ab", "boundary": "b"}',
+    ],
+)
+def test_what_is_no_tokenizer_of_characters_is_refused(content, tmp_path):
+    (tmp_path / "t.json").write_text(content)
+    with pytest.raises(ValueError, match=r"CharTokenizer|damaged|not JSON"):
+        characters.CharTokenizer.load(tmp_path / "t.json")
+
+
+# One reader of texts
+
+
+@given(text=st.text(alphabet="aé界\n\r\ufeff", max_size=40), size=st.integers(1, 9), mark=st.booleans())
+@settings(deadline=None, max_examples=100)
+def test_a_text_is_the_same_however_it_was_saved_and_however_it_is_read(text, size, mark, tmp_path_factory):
+    path = tmp_path_factory.mktemp("t") / "text.txt"
+    text = text.lstrip("\ufeff")
+    path.write_bytes((b"\xef\xbb\xbf" if mark else b"") + text.encode())
+    expected = text.replace("\r\n", "\n").replace("\r", "\n")
+    blocks = list(data.read_blocks(path, size))
+    assert "".join(blocks) == data.read_text(path) == expected
+    assert max(map(len, blocks), default=0) <= size
+
+
+@given(before=st.text(alphabet="a界é", max_size=30), size=st.integers(1, 5))
+@settings(deadline=None, max_examples=60)
+def test_a_byte_that_is_not_utf_8_is_named_with_its_place(before, size, tmp_path_factory):
+    path = tmp_path_factory.mktemp("t") / "text.txt"
+    path.write_bytes(before.encode() + b"\xff" + b"abc")
+    place = len(before.encode())
+    with pytest.raises(
+        ValueError, match=f"text.txt is not UTF-8 text: byte 0xff at position {place}; save it as UTF-8"
+    ):
+        list(data.read_blocks(path, size))

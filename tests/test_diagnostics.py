@@ -9,11 +9,11 @@ import weakref
 
 import pytest
 import torch
+from nnhelpers.diagnostics import HealthMonitor
+from nnhelpers.training import batch_loss, fit, minibatches
 from torch import nn
 
-from nnhelpers.diagnostics import HealthMonitor
 from nnhelpers.mlp import MLP, Linear, Sequential
-from nnhelpers.training import batch_loss, fit, minibatches
 
 X = torch.randint(0, 27, (2000, 3), generator=torch.Generator().manual_seed(0))
 Y = (X[:, 1] + X[:, 2] // 9) % 27

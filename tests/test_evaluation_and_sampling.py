@@ -2,13 +2,16 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from nnhelpers import data, evaluation, sampling
+from nnhelpers import batches, characters, evaluation, sampling
+from nnhelpers.bpe import BPETokenizer
+from nnhelpers.course import scoreboard
 from nnhelpers.gpt import GPT, GPTConfig
 from nnhelpers.wavenet import WaveNet
 
@@ -114,7 +117,7 @@ def test_a_probability_of_zero_costs_infinity():
 
 
 def test_word_ids_count_words_and_each_end_belongs_to_its_word():
-    assert evaluation.word_ids(torch.tensor([3, 1, 0, 0, 2, 0])).tolist() == [0, 0, 0, 1, 2, 2]
+    assert evaluation.word_index(torch.tensor([3, 1, 0, 0, 2, 0])).tolist() == [0, 0, 0, 1, 2, 2]
 
 
 def test_the_bootstrap_agrees_with_the_formula_for_independent_tokens():
@@ -150,13 +153,13 @@ def test_rows_of_a_sequence_model_are_drawn_whole():
 
 def test_a_score_is_the_mean_over_symbols_with_the_error_over_words():
     words = ["ab", "b", "abb", "a", "ba"] * 20
-    tokenizer = data.CharTokenizer(words, boundary=".")
-    x, y = data.context_windows(words, tokenizer, 1)
+    tokenizer = characters.CharTokenizer(words, boundary=".")
+    x, y = batches.context_windows(words, tokenizer, 1)
     model = table_model(torch.randn(3, 3, generator=torch.Generator().manual_seed(0)))
-    score = evaluation.Score.of("m", model, x, y, seconds=1.0, n_parameters=9)
+    score = scoreboard.score_words("m", model, x, y, seconds=1.0, n_parameters=9)
     losses = evaluation.token_nll(model, x, y)
     assert (score.nats, score.n_parameters) == (losses.mean().item(), 9)
-    assert score.standard_error == evaluation.bootstrap_se(losses, evaluation.word_ids(y))
+    assert score.standard_error == evaluation.bootstrap_se(losses, evaluation.word_index(y))
     assert score.standard_error != pytest.approx(evaluation.bootstrap_se(losses), rel=0.02)
 
 
@@ -165,25 +168,51 @@ def test_the_bootstrap_gives_the_same_number_for_the_same_seed():
     assert evaluation.bootstrap_se(losses, seed=3) == evaluation.bootstrap_se(losses, seed=3)
 
 
+@given(n=st.integers(2, 60), block=st.integers(1, 9), batch=st.integers(1, 30), n_parts=st.integers(1, 4))
+@settings(deadline=None, max_examples=60)
+def test_a_full_pass_counts_every_token_once_however_it_is_shared(n, block, batch, n_parts):
+    ids = np.arange(n).astype(np.uint16)
+    counted = []
+
+    def uneven(x):  # the loss of a target is known, and that of every other one differs
+        counted.append(x)
+        return torch.log_softmax(x[..., None] * 0.01 * torch.arange(float(n)), dim=-1)
+
+    parts = [evaluation.total_nll(uneven, ids, block, batch, (i, n_parts)) for i in range(n_parts)]
+    assert len(counted) % n_parts == 0  # all run the model equally often
+    expected = sum(
+        -torch.log_softmax(i * 0.01 * torch.arange(float(n)), dim=-1).double()[i + 1].item()
+        for i in range(n - 1)
+    )
+    assert sum(parts) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_full_pass_is_that_of_evaluation():
+    ids = np.array([3, 1, 4, 1, 5, 9, 2, 6, 5, 3, 5], dtype=np.uint32)
+    model = GPT(GPTConfig(11, 6, n_layer=1, n_head=2, n_embd=8), torch.Generator().manual_seed(0))
+    want = evaluation.token_nll(model, *batches.text_windows(torch.from_numpy(ids).long(), 6)).nansum().item()
+    assert evaluation.total_nll(model, ids, 6) == pytest.approx(want, rel=1e-6)
+
+
 def test_bits_per_byte_of_a_fair_coin_for_each_byte_is_one():
-    assert evaluation.bits_per_byte(math.log(2), n_tokens=10, n_bytes=10) == pytest.approx(1.0)
-    assert evaluation.bits_per_byte(4 * math.log(2), n_tokens=10, n_bytes=40) == pytest.approx(1.0)
+    assert evaluation.bits_from_nats(math.log(2), n_tokens=10, n_bytes=10) == pytest.approx(1.0)
+    assert evaluation.bits_from_nats(4 * math.log(2), n_tokens=10, n_bytes=40) == pytest.approx(1.0)
 
 
 def test_the_scoreboard_lines_up_and_bounds_the_seconds_by_60_600_and_so_on():
     rows = [
-        evaluation.Score("one", 2.5, 0.01, 729, 0.2),
-        evaluation.Score("a longer name", 2.0, 0.1, 1_000_000, 61.0),
+        scoreboard.Score("one", 2.5, 0.01, 729, 0.2),
+        scoreboard.Score("a longer name", 2.0, 0.1, 1_000_000, 61.0),
     ]
-    lines = evaluation.scoreboard(rows).split("\n")
+    lines = scoreboard.table(rows).split("\n")
     assert len({len(line) for line in lines}) == 1
     assert lines[1].split()[1:] == ["2.5000", "0.0100", "3.6067", "729", "<", "60"]
     assert lines[2].endswith("1,000,000    < 600")
-    assert evaluation.scoreboard([evaluation.Score("sixty", 1.0, 0.1, 1, 60.0)]).endswith("< 600")
-    rough = evaluation.scoreboard(rows, decimals=2).split("\n")
+    assert scoreboard.table([scoreboard.Score("sixty", 1.0, 0.1, 1, 60.0)]).endswith("< 600")
+    rough = scoreboard.table(rows, decimals=2).split("\n")
     assert rough[1].split()[1:4] == ["2.50", "0.01", "3.61"]
     assert len({len(line) for line in rough}) == 1
-    assert len(evaluation.scoreboard([]).split("\n")) == 1
+    assert len(scoreboard.table([]).split("\n")) == 1
 
 
 @settings(max_examples=200)
@@ -257,7 +286,7 @@ def test_a_low_temperature_is_nearly_greedy_and_a_high_one_nearly_uniform():
 
 
 def test_words_are_made_of_letters_without_the_boundary():
-    tokenizer = data.CharTokenizer("ab", boundary=".")
+    tokenizer = characters.CharTokenizer("ab", boundary=".")
     model = table_model(torch.zeros(3, 3))
     words = sampling.generate_words(
         model, tokenizer, 50, block_size=2, generator=torch.Generator().manual_seed(1)
@@ -268,7 +297,7 @@ def test_words_are_made_of_letters_without_the_boundary():
 
 
 def test_words_stop_at_the_longest_length_allowed_and_drawing_stops_with_the_last_word():
-    tokenizer = data.CharTokenizer("ab", boundary=".")
+    tokenizer = characters.CharTokenizer("ab", boundary=".")
     calls = []
 
     def never_ends(x):
@@ -304,7 +333,10 @@ def test_rounding_at_the_very_end_of_the_sum_does_not_draw_an_index_of_probabili
             "NaN",
         ),
         (lambda m: sampling.generate(lambda x: m(x) * math.nan, ONE, 1, block_size=1), "NaN or infinite"),
-        (lambda m: sampling.generate_words(m, data.CharTokenizer("ab"), 3, block_size=1), "need a boundary"),
+        (
+            lambda m: sampling.generate_words(m, characters.CharTokenizer("ab"), 3, block_size=1),
+            "need a boundary",
+        ),
         (lambda m: sampling.generate(m, ONE, 1, block_size=1, temperature=math.inf), "got inf"),
         (lambda m: sampling.generate(m, ONE, 1, block_size=1, top_k=0), "at least 1, got 0; None keeps all"),
         (lambda m: sampling.generate(m, ONE, 1, block_size=1, top_p=0.0), "above 0 and up to 1, got 0.0"),
@@ -320,7 +352,7 @@ def test_rounding_at_the_very_end_of_the_sum_does_not_draw_an_index_of_probabili
         (lambda m: evaluation.nll(m, ONE, ONE[:, 0] - 100), r"targets must lie in 0..4.*got -100"),
         (lambda m: evaluation.nll(m, ONE, ONE[:, 0] + 5), r"targets must lie in 0..4"),
         (lambda m: evaluation.nll(lambda x: (m(x), None), ONE, ONE[:, 0]), "logits of shape tuple"),
-        (lambda m: evaluation.word_ids(ONE), r"takes targets \(N,\)"),
+        (lambda m: evaluation.word_index(ONE), r"takes targets \(N,\)"),
         (lambda m: evaluation.bootstrap_se(torch.rand(3), torch.zeros(3)), "at least 2 words"),
         (lambda m: evaluation.nll(m, NONE, NONE[:, 0]), "not empty"),
         (lambda m: evaluation.nll(m, ONE, torch.zeros(3).long()), "equally many"),
@@ -330,7 +362,7 @@ def test_rounding_at_the_very_end_of_the_sum_does_not_draw_an_index_of_probabili
             "losses and groups have one shape",
         ),
         (lambda m: evaluation.bootstrap_se(torch.rand(3), n_resamples=1), "at least 2 resamples"),
-        (lambda m: evaluation.bits_per_byte(1.0, 0, 1), "at least one token"),
+        (lambda m: evaluation.bits_from_nats(1.0, 0, 1), "at least one token"),
     ],
 )
 def test_a_mistake_gets_a_sentence(mistake, message, bigram):
@@ -425,10 +457,10 @@ FORMS = {
     "gpt2": lambda: GPT(GPTConfig(V, BLOCK, n_layer=2, n_head=2, n_embd=8), seeded()),
     "modern": lambda: GPT(GPTConfig.modern(V, BLOCK, n_layer=2, n_head=2, n_embd=8), seeded()),
     "query-key norm": lambda: GPT(
-        GPTConfig.modern(V, BLOCK, n_layer=2, n_head=2, n_embd=8, qk_norm=True, tied=False), seeded()
+        GPTConfig.modern(V, BLOCK, n_layer=2, n_head=2, n_embd=8, qk_norm=True, tie_weights=False), seeded()
     ),
     "wavenet": lambda: WaveNet(V, 8, (1, 2), 2, generator=seeded()),
-    "wavenet of words": lambda: WaveNet(V, 8, (1, 2, 4), 3, start_id=0, generator=seeded()),
+    "wavenet of words": lambda: WaveNet(V, 8, (1, 2, 4), 3, bos_id=0, generator=seeded()),
 }
 
 
@@ -510,7 +542,7 @@ def test_no_token_is_asked_for_and_none_is_read():
 
 
 def test_words_of_a_sequence_model_start_from_one_boundary():
-    tokenizer = data.CharTokenizer("ab", boundary=".")
+    tokenizer = characters.CharTokenizer("ab", boundary=".")
     widths = []
 
     def model(ids):
@@ -520,8 +552,119 @@ def test_words_of_a_sequence_model_start_from_one_boundary():
     for whole, first in ((True, 1), (False, 4)):
         widths.clear()
         words = sampling.generate_words(
-            model, tokenizer, 5, block_size=4, generator=seeded(), max_length=6, whole=whole
+            model, tokenizer, 5, block_size=4, generator=seeded(), max_length=6, sequence_model=whole
         )
         assert len(words) == 5
         assert widths[0] == first
         assert max(widths) <= 4
+
+
+# Text in, text out; bits per byte
+
+
+def small_gpt(vocab_size):
+    model = GPT(GPTConfig(vocab_size, 6, n_layer=1, n_head=2, n_embd=8), seeded())
+    with torch.no_grad():
+        for p in model.parameters():
+            p.mul_(8.0)  # so that its distributions are far from uniform
+    return model
+
+
+TEXTS = ["ab", "a€b ba", "Grüße, ab €"]
+TOKENIZERS = {
+    "characters": characters.CharTokenizer("".join(TEXTS)),
+    "bytes": BPETokenizer.train("ab ab ba €€", 262),
+    "with a special token": BPETokenizer.train("ab ab ba", 260, special_tokens=["<end>"]),
+}
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize(
+    "options", [{}, {"temperature": 0.5, "top_k": 3}, {"top_p": 0.7}, {"temperature": 0.0}]
+)
+def test_complete_is_encode_generate_decode(name, options):
+    tokenizer = TOKENIZERS[name]
+    model = small_gpt(tokenizer.vocab_size)
+    ids = torch.tensor([tokenizer.encode("ab")])
+    (new,) = sampling.generate(model, ids, 9, generator=seeded(4), **options)
+    assert sampling.complete(model, tokenizer, "ab", 9, seed=4, **options) == tokenizer.decode(
+        ids[0].tolist() + new
+    )
+
+
+def test_complete_reads_special_tokens_as_such_and_refuses_an_empty_prompt():
+    tokenizer = TOKENIZERS["with a special token"]
+    model = small_gpt(tokenizer.vocab_size)
+    assert sampling.complete(model, tokenizer, "<end>", 0) == "<end>"
+    with pytest.raises(ValueError, match="the prompt is empty"):
+        sampling.complete(model, tokenizer, "", 5)
+
+
+@pytest.mark.parametrize("prompt", ["ab", [1, 2], [[1, 2]]])
+def test_a_prompt_that_is_no_tensor_gets_told_what_to_do(prompt):
+    with pytest.raises(ValueError, match=r"for a text use complete\(\)"):
+        sampling.generate(small_gpt(5), prompt, 3)
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize("text", TEXTS)
+def test_bits_per_byte_of_a_text_are_its_summed_nats_over_the_bytes_of_the_targets(name, text):
+    tokenizer = TOKENIZERS[name]
+    model = small_gpt(tokenizer.vocab_size)
+    ids = tokenizer.encode(text)
+    nats = 0.0
+    for start in range(0, len(ids) - 1, 6):
+        piece = torch.tensor([ids[start : start + 6]])
+        log_probs = torch.log_softmax(model(piece).double(), dim=-1)[0]
+        for place, target in enumerate(ids[start + 1 : start + 7]):
+            nats -= log_probs[place, target].item()
+    n_bytes = len(tokenizer.decode_bytes(ids[1:]))
+    expected = nats / n_bytes / math.log(2)
+    assert evaluation.bits_per_byte(model, tokenizer, text) == pytest.approx(expected, rel=1e-6)
+
+
+def test_bits_per_byte_need_a_block_size_and_two_tokens():
+    tokenizer = TOKENIZERS["characters"]
+    uniform = lambda ids: torch.zeros(*ids.shape, tokenizer.vocab_size)  # noqa: E731
+    got = evaluation.bits_per_byte(uniform, tokenizer, "abab", block_size=2)
+    assert got == pytest.approx(math.log2(tokenizer.vocab_size))
+    for text, model in (("a", small_gpt(tokenizer.vocab_size)), ("abab", uniform)):
+        with pytest.raises(ValueError, match="at least two tokens and a model that says its block_size"):
+            evaluation.bits_per_byte(model, tokenizer, text)
+
+
+def test_the_perplexity_of_a_uniform_choice_is_how_many_there_are():
+    assert evaluation.perplexity(math.log(27)) == pytest.approx(27)
+
+
+# A model that is not a number
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda model, x, y: evaluation.token_nll(model, x, y),
+        lambda model, x, y: evaluation.nll(model, x, y),
+        lambda model, x, y: evaluation.total_nll(model, x[0].numpy(), 3),
+        lambda model, x, y: scoreboard.score_words("m", model, x, y, n_parameters=0, seconds=0.0),
+    ],
+)
+def test_logits_that_are_nan_never_become_a_loss(use):
+    def model(ids):
+        logits = torch.zeros(*ids.shape, 5)
+        logits[-1, -1, 0] = math.nan
+        return logits
+
+    x, y = torch.ones(2, 4, dtype=torch.int64), torch.tensor([[1, 2, 0, -1], [1, 1, 1, 0]])
+    with pytest.raises(FloatingPointError, match="logits are NaN"):
+        use(model, x, y)
+
+
+def test_a_logit_of_nan_where_there_is_no_target_does_no_harm():
+    def model(ids):
+        logits = torch.zeros(*ids.shape, 5)
+        logits[0, -1] = math.nan
+        return logits
+
+    x, y = torch.ones(2, 4, dtype=torch.int64), torch.tensor([[1, 2, 0, -1], [1, 1, 1, 0]])
+    assert evaluation.nll(model, x, y) == pytest.approx(math.log(5))

@@ -25,14 +25,23 @@ from transformers import (
     TopPLogitsWarper,
 )
 
-from nnhelpers.gpt import EPS, FORMS, GPT, CausalSelfAttention, FeedForward, GPTConfig, rotate, rotation
+from nnhelpers.gpt import (
+    CHOICES,
+    EPS,
+    GPT,
+    CausalSelfAttention,
+    FeedForward,
+    GPTConfig,
+    apply_rope,
+    rope_table,
+)
 from nnhelpers.sampling import next_probs
 
 VOCAB, BLOCK, WIDTH, LAYERS, HEADS = 11, 9, 24, 2, 3
 SIZES = {"n_layer": LAYERS, "n_head": HEADS, "n_embd": WIDTH}
-ALL_FORMS = [
+ALL_CHOICES = [
     {"position": position, "norm": norm, "mlp": mlp, "qk_norm": qk_norm, "bias": bias}
-    for position, norm, mlp in product(*FORMS.values())
+    for position, norm, mlp in product(*CHOICES.values())
     for qk_norm, bias in ((False, True), (True, False))
 ]
 IDS = torch.randint(VOCAB, (3, BLOCK), generator=torch.Generator().manual_seed(5))
@@ -42,7 +51,7 @@ def name_of(form):
     return "-".join(name if value is True else value for name, value in form.items() if value)
 
 
-every_form = pytest.mark.parametrize("form", ALL_FORMS, ids=name_of)
+every_form = pytest.mark.parametrize("form", ALL_CHOICES, ids=name_of)
 
 
 def random(*shape, seed=0):
@@ -124,15 +133,15 @@ def test_the_feed_forward_layer_is_gelu_in_its_tanh_form_or_swiglu():
 )
 @settings(deadline=None, max_examples=60)
 def test_the_product_of_a_turned_query_and_a_turned_key_depends_on_their_distance_alone(size, i, j, seed):
-    cos, sin = (table.double() for table in rotation(100, size))
+    cos, sin = (table.double() for table in rope_table(100, size))
     q, k = random(size, seed=seed), random(size, seed=seed + 100)
 
     def product_at(i, j):
-        return rotate(q, cos[i], sin[i]) @ rotate(k, cos[j], sin[j])
+        return apply_rope(q, cos[i], sin[i]) @ apply_rope(k, cos[j], sin[j])
 
     torch.testing.assert_close(product_at(i, j), product_at(i + 17, j + 17), rtol=0, atol=1e-5)
     torch.testing.assert_close(product_at(i, i), q @ k, rtol=0, atol=1e-5)
-    torch.testing.assert_close(rotate(q, cos[i], sin[i]).norm(), q.norm(), rtol=1e-6, atol=0)
+    torch.testing.assert_close(apply_rope(q, cos[i], sin[i]).norm(), q.norm(), rtol=1e-6, atol=0)
 
 
 def test_rotary_positions_multiply_complex_numbers_by_turns_of_falling_speed():
@@ -141,9 +150,9 @@ def test_rotary_positions_multiply_complex_numbers_by_turns_of_falling_speed():
     speeds = 10_000.0 ** (-torch.arange(4, dtype=torch.float64) / 4)
     turns = torch.exp(1j * torch.arange(n_tokens)[:, None] * speeds)  # (n_tokens, 4)
     z = torch.complex(x[..., :4], x[..., 4:]) * turns
-    cos, sin = rotation(n_tokens, size)
+    cos, sin = rope_table(n_tokens, size)
     expected = torch.cat([z.real, z.imag], dim=-1)
-    torch.testing.assert_close(rotate(x, cos, sin), expected, rtol=0, atol=1e-6)
+    torch.testing.assert_close(apply_rope(x, cos, sin), expected, rtol=0, atol=1e-6)
 
 
 # The whole model against transformers
@@ -182,7 +191,7 @@ def as_llama(model, qk_norm=False):
     sizes = {"hidden_size": WIDTH, "num_hidden_layers": LAYERS, "num_attention_heads": HEADS}
     sizes |= {"intermediate_size": model.config.n_hidden, "num_key_value_heads": HEADS}
     sizes |= {"head_dim": WIDTH // HEADS, "max_position_embeddings": BLOCK, "rms_norm_eps": EPS}
-    ids = {"bos_token_id": None, "eos_token_id": None, "tie_word_embeddings": model.config.tied}
+    ids = {"bos_token_id": None, "eos_token_id": None, "tie_word_embeddings": model.config.tie_weights}
     kinds = (Qwen3Config, Qwen3ForCausalLM) if qk_norm else (LlamaConfig, LlamaForCausalLM)
     theirs = kinds[1](kinds[0](vocab_size=VOCAB, **sizes, **ids)).to(model.head.weight.dtype).eval()
     body = theirs.model
@@ -230,10 +239,12 @@ def test_gpt_2s_form_is_transformers_gpt_2_in_logits_and_gradients(dtype, tolera
         torch.testing.assert_close(mine, their, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize("tied", [True, False])
+@pytest.mark.parametrize("tie_weights", [True, False])
 @pytest.mark.parametrize("qk_norm", [False, True])
-def test_the_modern_form_is_transformers_llama_or_qwen_3(qk_norm, tied):
-    ours = shaken(GPT(GPTConfig.modern(VOCAB, BLOCK, **SIZES, qk_norm=qk_norm, tied=tied)), torch.float32)
+def test_the_modern_form_is_transformers_llama_or_qwen_3(qk_norm, tie_weights):
+    ours = shaken(
+        GPT(GPTConfig.modern(VOCAB, BLOCK, **SIZES, qk_norm=qk_norm, tie_weights=tie_weights)), torch.float32
+    )
     theirs = as_llama(ours, qk_norm)
     for n_tokens in (1, 4, BLOCK):
         ids = IDS[:, :n_tokens]
@@ -241,7 +252,7 @@ def test_the_modern_form_is_transformers_llama_or_qwen_3(qk_norm, tied):
 
 
 def test_the_modern_form_in_float64_is_the_formulas_written_out():
-    model = shaken(GPT(GPTConfig.modern(VOCAB, BLOCK, **SIZES, tied=False)))
+    model = shaken(GPT(GPTConfig.modern(VOCAB, BLOCK, **SIZES, tie_weights=False)))
 
     def rms(x, gain):
         return x / (x.square().mean(-1, keepdim=True) + 1e-5).sqrt() * gain
@@ -309,7 +320,7 @@ def test_the_rows_of_a_batch_do_not_see_each_other(form):
         torch.testing.assert_close(model(IDS[i : i + 1])[0], together[i], rtol=1e-10, atol=1e-10)
 
 
-@given(form=st.sampled_from(ALL_FORMS), cuts=st.sets(st.integers(1, BLOCK - 1)), data=st.data())
+@given(form=st.sampled_from(ALL_CHOICES), cuts=st.sets(st.integers(1, BLOCK - 1)), data=st.data())
 @settings(deadline=None, max_examples=150)
 def test_reading_with_a_cache_gives_the_same_logits_however_the_text_is_cut(form, cuts, data):
     model, total = built(*form.items()), data.draw(st.integers(1, BLOCK))
@@ -322,7 +333,7 @@ def test_reading_with_a_cache_gives_the_same_logits_however_the_text_is_cut(form
     torch.testing.assert_close(torch.cat(pieces, dim=1), expected, rtol=1e-10, atol=1e-10)
 
 
-@pytest.mark.parametrize("form", [ALL_FORMS[0], ALL_FORMS[-1]], ids=name_of)
+@pytest.mark.parametrize("form", [ALL_CHOICES[0], ALL_CHOICES[-1]], ids=name_of)
 def test_two_caches_of_one_model_do_not_mix(form):
     model = built(*form.items())
     one, two = model.start_cache(1), model.start_cache(2)
@@ -341,7 +352,7 @@ ROW = torch.tensor([[0, 3, 5, 0, 7, 0, 2, 2, 9], [4, 1, 0, 0, 8, 6, 1, 0, 2]])
 
 @every_form
 def test_with_a_start_id_nothing_before_the_last_start_is_seen(form):
-    model = build(**form, start_id=START)
+    model = build(**form, bos_id=START)
     before = model(ROW)
     for t in range(BLOCK):
         changed = ROW.clone()
@@ -356,17 +367,17 @@ def test_with_a_start_id_nothing_before_the_last_start_is_seen(form):
 @pytest.mark.parametrize("qk_norm", [False, True])
 def test_with_rotary_positions_a_word_in_a_row_is_read_as_if_it_stood_alone(qk_norm):
     form = {"position": "rotary", "norm": "rms", "mlp": "swiglu", "qk_norm": qk_norm}
-    model, plain = build(**form, start_id=START), build(**form)
+    model, plain = build(**form, bos_id=START), build(**form)
     for row, logits in zip(ROW, model(ROW), strict=True):
         edges = [0, *(i for i in range(1, BLOCK) if row[i] == START), BLOCK]
         alone = torch.cat([plain(row[None, a:b])[0] for a, b in pairwise(edges)])
         torch.testing.assert_close(logits, alone, rtol=1e-6, atol=1e-6)  # the tables are float32
 
 
-@given(form=st.sampled_from(ALL_FORMS), cuts=st.sets(st.integers(1, BLOCK - 1)))
+@given(form=st.sampled_from(ALL_CHOICES), cuts=st.sets(st.integers(1, BLOCK - 1)))
 @settings(deadline=None, max_examples=60)
 def test_with_a_start_id_too_a_cache_gives_the_same_logits(form, cuts):
-    model = built(*form.items(), ("start_id", START))
+    model = built(*form.items(), ("bos_id", START))
     cache = model.start_cache(len(ROW))
     with torch.no_grad():
         pieces = [model(ROW[:, a:b], cache) for a, b in pairwise([0, *sorted(cuts), BLOCK])]
@@ -385,8 +396,8 @@ CONFIGS = st.builds(
     n_layer=st.integers(1, 3),
     bias=st.booleans(),
     qk_norm=st.booleans(),
-    tied=st.booleans(),
-    **{name: st.sampled_from(values) for name, values in FORMS.items()},
+    tie_weights=st.booleans(),
+    **{name: st.sampled_from(values) for name, values in CHOICES.items()},
 )
 
 
@@ -397,7 +408,7 @@ def test_the_formula_for_the_parameters_counts_those_that_are_there(config):
     assert config.n_parameters() == sum(p.numel() for p in model.parameters())
     tables = (model.token_embedding, getattr(model, "position_embedding", None))
     matrices = [p for p in model.parameters() if p.ndim == 2]
-    looked_up = [] if config.tied else [tables[0]]
+    looked_up = [] if config.tie_weights else [tables[0]]
     looked_up += [tables[1]] if tables[1] is not None else []
     n_looked_up = sum(table.weight.numel() for table in looked_up)
     assert config.n_matmul_parameters() == sum(p.numel() for p in matrices) - n_looked_up
@@ -447,7 +458,7 @@ def test_the_first_loss_is_about_that_of_equal_chances(form):
 
 @pytest.mark.parametrize("make", [GPTConfig, GPTConfig.modern])
 def test_matrices_start_at_0_02_and_those_that_write_to_the_residual_stream_smaller(make):
-    config = make(300, 100, n_layer=8, n_head=2, n_embd=64, qk_norm=True, tied=False)
+    config = make(300, 100, n_layer=8, n_head=2, n_embd=64, qk_norm=True, tie_weights=False)
     for name, p in GPT(config, torch.Generator().manual_seed(0)).named_parameters():
         if name.endswith("bias"):
             assert torch.equal(p, torch.zeros_like(p))
@@ -471,10 +482,12 @@ def test_the_same_generator_gives_the_same_model_and_the_global_one_does_not_mat
 
 
 def test_a_tied_head_is_the_table_itself_and_an_untied_one_is_not():
-    tied, free = (GPT(GPTConfig(VOCAB, BLOCK, **SIZES, tied=tied)) for tied in (True, False))
-    assert tied.head.weight is tied.token_embedding.weight
+    tie_weights, free = (
+        GPT(GPTConfig(VOCAB, BLOCK, **SIZES, tie_weights=tie_weights)) for tie_weights in (True, False)
+    )
+    assert tie_weights.head.weight is tie_weights.token_embedding.weight
     assert not torch.equal(free.head.weight, free.token_embedding.weight)
-    assert tied.head.bias is free.head.bias is None
+    assert tie_weights.head.bias is free.head.bias is None
 
 
 @every_form
@@ -485,7 +498,7 @@ def test_the_hidden_matrices_are_all_matrices_inside_the_blocks_and_no_others(fo
     assert len(inside) == LAYERS * (5 if form["mlp"] == "swiglu" else 4)
 
 
-@pytest.mark.parametrize("form", [ALL_FORMS[0], ALL_FORMS[-1]], ids=name_of)
+@pytest.mark.parametrize("form", [ALL_CHOICES[0], ALL_CHOICES[-1]], ids=name_of)
 def test_one_batch_can_be_learned_by_heart(form):
     model = GPT(
         GPTConfig(VOCAB, BLOCK, n_layer=2, n_head=2, n_embd=32, **form), torch.Generator().manual_seed(0)
@@ -546,7 +559,9 @@ def test_half_precision_follows_single_precision(form):
 
 def test_double_precision_stays_double():
     assert (
-        built(*ALL_FORMS[0].items())(IDS).dtype == built(*ALL_FORMS[-1].items())(IDS).dtype == torch.float64
+        built(*ALL_CHOICES[0].items())(IDS).dtype
+        == built(*ALL_CHOICES[-1].items())(IDS).dtype
+        == torch.float64
     )
 
 

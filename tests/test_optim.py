@@ -14,13 +14,13 @@ from torch.optim import _muon
 from nnhelpers.gpt import GPT, GPTConfig
 from nnhelpers.mlp import MLP
 from nnhelpers.optim import (
+    ADAMW_BESIDE_MUON,
     NEWTON_SCHULZ,
-    REST,
     Muon,
     make_optimizer,
     make_optimizers,
     orthogonalise,
-    set_rate,
+    set_lr,
 )
 from nnhelpers.wavenet import WaveNet
 
@@ -242,8 +242,8 @@ def test_muon_can_be_driven_by_a_closure_as_every_optimizer_of_torch():
 
 
 MODELS = [
-    lambda: GPT(GPTConfig(11, 8, n_layer=2, n_head=2, n_embd=8, tied=True)),
-    lambda: GPT(GPTConfig.modern(11, 8, n_layer=2, n_head=2, n_embd=8, tied=False, qk_norm=True)),
+    lambda: GPT(GPTConfig(11, 8, n_layer=2, n_head=2, n_embd=8, tie_weights=True)),
+    lambda: GPT(GPTConfig.modern(11, 8, n_layer=2, n_head=2, n_embd=8, tie_weights=False, qk_norm=True)),
     lambda: WaveNet(11, 4, (1, 2)),
 ]
 
@@ -257,7 +257,7 @@ def test_every_parameter_is_in_one_group_and_decay_pulls_at_matrices_alone(make,
     grouped = [id(p) for group in groups for p in group["params"]]
     assert sorted(grouped) == sorted(id(p) for p in model.parameters())
     for group in groups:
-        assert group["lr"] == 0.1 * group.get("share", 1.0)
+        assert group["lr"] == 0.1 * group.get("lr_ratio", 1.0)
         assert {p.ndim >= 2 for p in group["params"]} == {group["weight_decay"] == 0.3}
     assert len(optimizers) == (2 if name == "muon" else 1)
 
@@ -284,11 +284,11 @@ def test_beside_muon_adamw_takes_its_share_of_every_rate():
     def rates(optimizer):
         return {group["lr"] for group in optimizer.param_groups}
 
-    assert (rates(muon), rates(adamw)) == ({0.1}, {REST * 0.1})
-    set_rate(optimizers, 0.05)
-    assert (rates(muon), rates(adamw)) == ({0.05}, {REST * 0.05})
+    assert (rates(muon), rates(adamw)) == ({0.1}, {ADAMW_BESIDE_MUON * 0.1})
+    set_lr(optimizers, 0.05)
+    assert (rates(muon), rates(adamw)) == ({0.05}, {ADAMW_BESIDE_MUON * 0.05})
     alone = make_optimizers(MODELS[0](), "adamw", 0.1)
-    set_rate(alone, 0.05)
+    set_lr(alone, 0.05)
     assert rates(alone[0]) == {0.05}
 
 

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 mpl.use("Agg")
 
 import matplotlib.pyplot as plt
+from nnhelpers.layout import layered_layout
 
 from nnhelpers import plots
-from nnhelpers.layout import layered_layout
 
 
 @st.composite

@@ -7,18 +7,25 @@ import json
 import math
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
-from nnhelpers import checkpoint, data, train
+from nnhelpers import data
 from nnhelpers.batches import text_windows
 from nnhelpers.bpe import BPETokenizer
 from nnhelpers.evaluation import nll
 from nnhelpers.gpt import GPT
-from nnhelpers.train import Settings, load, main, run
+from nnhelpers.sampling import complete
+from nnhelpers.train import Settings, checkpoint, load_run, train
+from nnhelpers.train.__main__ import main
+from nnhelpers.train.processes import Processes
+from nnhelpers.train.settings import MAY_CHANGE
 
 TEXT = data.load_shakespeare()[:20_000]
 TINY = {
@@ -28,8 +35,8 @@ TINY = {
     "block_size": 8,
     "batch_size": 8,
     "steps": 20,
-    "warmup": 3,
-    "rate": 0.005,
+    "warmup_steps": 3,
+    "learning_rate": 0.005,
     "eval_every": 8,
     "checkpoint_every": 6,
     "device": "cpu",
@@ -73,14 +80,14 @@ def flags(settings):
 
 def stop_at(monkeypatch, step, number=signal.SIGINT):
     """A signal in the step before, so that this one is the last."""
-    write = checkpoint.Journal.write
+    write = checkpoint.StepLog.write
 
     def and_signal(self, record):
         write(self, record)
         if record["step"] == step - 1:
             os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(checkpoint.Journal, "write", and_signal)
+    monkeypatch.setattr(checkpoint.StepLog, "write", and_signal)
 
 
 def same_end(one, other):
@@ -96,10 +103,10 @@ def same_end(one, other):
 
 
 def test_a_small_run_learns_and_its_best_checkpoint_has_the_loss_it_says(tiny, capsys):
-    settings = tiny(steps=200, rate=0.01, eval_every=40, n_embd=32, prompt="ROMEO:")
+    settings = tiny(steps=200, learning_rate=0.01, eval_every=40, n_embd=32, prompt="ROMEO:")
     assert main(flags(settings)) == 0
     out = capsys.readouterr().out
-    model, tokenizer = load(settings.out)
+    model, tokenizer = load_run(settings.out)
     ids = tokenizer.encode(TEXT)
     val = nll(model, *text_windows(torch.tensor(ids[int(0.9 * len(ids)) :]), 8))
     log = [json.loads(line) for line in (Path(settings.out) / "log.jsonl").read_text().splitlines()]
@@ -114,16 +121,17 @@ def test_a_small_run_learns_and_its_best_checkpoint_has_the_loss_it_says(tiny, c
 
 
 @pytest.mark.parametrize(
-    ("form", "changes"), [("gpt2", {"qk_norm": True}), ("modern", {"dtype": "bfloat16", "clip": 0.0})]
+    ("architecture", "changes"),
+    [("gpt2", {"qk_norm": True}), ("modern", {"dtype": "bfloat16", "grad_clip": 0.0})],
 )
-def test_byte_pairs_and_both_forms(form, changes, tiny, tmp_path):
+def test_byte_pairs_and_both_forms(architecture, changes, tiny, tmp_path):
     BPETokenizer.train(TEXT, 300).save(tmp_path / "tok.json")
-    settings = tiny(tokenizer=str(tmp_path / "tok.json"), form=form, steps=3, **changes)
-    result = run(settings)
-    model, tokenizer = load(settings.out, "last")
+    settings = tiny(tokenizer=str(tmp_path / "tok.json"), architecture=architecture, steps=3, **changes)
+    result = train(settings)
+    model, tokenizer = load_run(settings.out, "last")
     assert tokenizer.vocab_size == model.config.vocab_size == 300
     assert (model.config.norm, model.config.qk_norm) == (
-        ("layer", True) if form == "gpt2" else ("rms", False)
+        ("layer", True) if architecture == "gpt2" else ("rms", False)
     )
     assert result.losses[0] == pytest.approx(math.log(300), abs=0.1)
     assert result.best_step == 3
@@ -131,32 +139,32 @@ def test_byte_pairs_and_both_forms(form, changes, tiny, tmp_path):
 
 def test_the_log_that_run_returns_is_that_of_the_file(tiny):
     settings = tiny()
-    result = run(settings)
+    result = train(settings)
     log = [json.loads(line) for line in (Path(settings.out) / "log.jsonl").read_text().splitlines()]
     assert result.losses == [record["loss"] for record in log]
-    assert result.rates == [record["rate"] for record in log]
-    assert max(result.rates) == 0.005
-    assert result.rates[-1] == pytest.approx(0.0005)
-    assert result.dev_steps == [8, 16, 20]
-    assert result.dev_losses == [record["val_loss"] for record in log if "val_loss" in record]
-    assert (result.best_loss, result.signal) == (min(result.dev_losses), 0)
+    assert result.lrs == [record["lr"] for record in log]
+    assert max(result.lrs) == 0.005
+    assert result.lrs[-1] == pytest.approx(0.0005)
+    assert result.val_steps == [8, 16, 20]
+    assert result.val_losses == [record["val_loss"] for record in log if "val_loss" in record]
+    assert (result.best_loss, result.signal) == (min(result.val_losses), 0)
     assert len(result.sample) == 6  # the first token and 5 more
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 def test_a_batch_in_parts_is_the_batch(optimizer, tiny):
-    options = {"optimizer": optimizer, "rate": 0.001, "sample": 0}
-    whole = run(tiny("whole", **options))
-    parts = run(tiny("parts", accumulate=4, **options))
+    options = {"optimizer": optimizer, "learning_rate": 0.001, "sample": 0}
+    whole = train(tiny("whole", **options))
+    parts = train(tiny("parts", gradient_accumulation_steps=4, **options))
     assert whole.losses == pytest.approx(parts.losses, abs=1e-5)
-    assert whole.dev_losses == pytest.approx(parts.dev_losses, abs=1e-5)
+    assert whole.val_losses == pytest.approx(parts.val_losses, abs=1e-5)
 
 
 def test_the_seed_decides_and_the_rest_of_the_program_does_not(tiny):
-    first = run(tiny("a", dropout=0.2)).losses
+    first = train(tiny("a", dropout=0.2)).losses
     torch.manual_seed(5)
-    assert run(tiny("b", dropout=0.2)).losses == first
-    assert run(tiny("c", dropout=0.2, seed=1)).losses != first
+    assert train(tiny("b", dropout=0.2)).losses == first
+    assert train(tiny("c", dropout=0.2, seed=1)).losses != first
 
 
 def test_a_model_that_does_not_compile_runs_without(tiny, monkeypatch, capsys):
@@ -164,9 +172,9 @@ def test_a_model_that_does_not_compile_runs_without(tiny, monkeypatch, capsys):
         raise RuntimeError("no compiler")
 
     monkeypatch.setattr(torch, "compile", lambda model: fail)
-    compiled = run(tiny("a", compile=True))
+    compiled = train(tiny("a", compile=True))
     assert "torch.compile fails here (RuntimeError), so the model runs without it" in capsys.readouterr().out
-    assert compiled.losses == run(tiny("b")).losses
+    assert compiled.losses == train(tiny("b")).losses
 
 
 # Stopping and going on
@@ -177,7 +185,7 @@ def test_a_model_that_does_not_compile_runs_without(tiny, monkeypatch, capsys):
 def test_a_run_that_is_stopped_goes_on_bit_for_bit(optimizer, number, code, tiny, monkeypatch, capsys):
     options = {"optimizer": optimizer, "dropout": 0.1}
     whole, parts = tiny("whole", **options), tiny("parts", **options)
-    run(whole)
+    train(whole)
     before = signal.getsignal(number)
     for step in (9, 16):  # 16 is evaluated, too
         with monkeypatch.context() as patch:
@@ -194,7 +202,7 @@ def test_a_run_that_is_stopped_goes_on_bit_for_bit(optimizer, number, code, tiny
 
 
 def test_a_second_ctrl_c_stops_at_once_and_the_run_goes_on_from_its_last_checkpoint(tiny, monkeypatch):
-    write = checkpoint.Journal.write
+    write = checkpoint.StepLog.write
 
     def twice(self, record):
         write(self, record)
@@ -203,28 +211,28 @@ def test_a_second_ctrl_c_stops_at_once_and_the_run_goes_on_from_its_last_checkpo
             os.kill(os.getpid(), signal.SIGINT)
 
     with monkeypatch.context() as patch:
-        patch.setattr(checkpoint.Journal, "write", twice)
+        patch.setattr(checkpoint.StepLog, "write", twice)
         assert main(flags(tiny("parts"))) == 130
     assert main(["--resume", "--out", tiny("parts").out]) == 0
-    run(tiny("whole"))
+    train(tiny("whole"))
     same_end(tiny("whole"), tiny("parts"))
 
 
 def test_a_finished_run_is_only_reported_again(tiny):
     settings = tiny()
-    first = run(settings)
-    again = run(dataclasses.replace(settings, resume=True))
+    first = train(settings)
+    again = train(dataclasses.replace(settings, resume=True))
     assert (again.losses, again.best_loss, again.sample) == (first.losses, first.best_loss, first.sample)
 
 
 def test_a_loss_that_is_not_finite_stops_with_a_sentence_and_loses_no_checkpoint(tiny, capsys):
-    settings = tiny(rate=1e30, clip=0.0, warmup=0)
+    settings = tiny(learning_rate=1e30, grad_clip=0.0, warmup_steps=0)
     assert main(flags(settings)) == 1
     said = capsys.readouterr().err
     assert said.startswith("error: the loss of step ")
     assert said.count("\n") == 1
-    assert "lower the rate" in said
-    model, _ = load(settings.out, "last")
+    assert "lower the learning rate" in said
+    model, _ = load_run(settings.out, "last")
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
 
@@ -251,7 +259,7 @@ def stopped(tiny, monkeypatch):
     settings = tiny(sample=0)
     with monkeypatch.context() as patch:
         stop_at(patch, 5)
-        assert run(settings).signal
+        assert train(settings).signal
     return dataclasses.replace(settings, resume=True)
 
 
@@ -263,10 +271,10 @@ def test_a_run_in_the_folder_is_not_overwritten(stopped, capsys):
     ("change", "message"),
     [
         ({"steps": 40}, "the run began with steps 20, not 40"),
-        ({"rate": 0.1, "seed": 3}, "rate 0.005, not 0.1, seed 0, not 3"),
+        ({"learning_rate": 0.1, "seed": 3}, "seed 0, not 3, learning_rate 0.005, not 0.1"),
         ({"optimizer": "adamw"}, "optimizer 'muon', not 'adamw'"),
         ({"batch_size": 16}, "batch_size 8, not 16"),
-        ({"accumulate": 2}, "accumulate 1, not 2"),
+        ({"gradient_accumulation_steps": 2}, "gradient_accumulation_steps 1, not 2"),
         ({"n_embd": 32}, "n_embd 16, not 32"),
         ({"tokenizer": "gpt2"}, "tokenizer 'char', not 'gpt2'"),
         ({"corpus": "shakespeare"}, "began with corpus '"),
@@ -280,10 +288,41 @@ def test_what_does_not_alter_the_numbers_may_change(stopped, tiny, tmp_path, cap
     moved = tmp_path / "moved.txt"
     moved.write_text(TEXT, encoding="utf-8")
     changed = {"corpus": str(moved), "checkpoint_every": 3, "sample": 2, "prompt": "A"}
-    assert run(dataclasses.replace(stopped, **changed)).sample.startswith("A")
+    assert train(dataclasses.replace(stopped, **changed)).sample.startswith("A")
     whole = tiny("whole")
-    run(whole)
+    train(whole)
     same_end(whole, stopped)
+
+
+def in_the_names_of_version_1(folder):
+    """Rewrite the checkpoint and the log of a run as the first version wrote them."""
+    path = Path(folder) / "last.safetensors"
+    tensors, info = checkpoint.read_checkpoint(path)
+    former = {
+        part: {new: old for old, new in names.items()} for part, names in checkpoint.FORMER_NAMES.items()
+    }
+    for part in ("settings", "model"):
+        info[part] = {former[part].get(name, name): value for name, value in info[part].items()}
+    info = {former[""].get(name, name): value for name, value in info.items()}
+    log = Path(folder) / "log.jsonl"
+    log.write_bytes(log.read_bytes().replace(b'"lr"', b'"rate"'))
+    info["log_bytes"] = len(log.read_bytes())
+    checkpoint.write_checkpoint(path, tensors, info)
+    with safe_open(path, "pt") as file:
+        metadata = {**file.metadata(), "format": checkpoint.FIRST_FORMAT}
+    save_file(load_file(path), path, metadata)
+
+
+def test_a_run_that_the_first_version_began_goes_on_bit_for_bit(stopped, tiny):
+    in_the_names_of_version_1(stopped.out)
+    model, _ = load_run(stopped.out, "last")
+    assert model.config.n_embd == 16
+    log = train(stopped)
+    whole = train(tiny("whole", sample=0))
+    assert log.losses == whole.losses
+    assert log.lrs == whole.lrs
+    ends = [load_file(Path(out) / "last.safetensors") for out in (stopped.out, tiny("whole").out)]
+    assert all(torch.equal(ends[0][name], ends[1][name]) for name in ends[1])
 
 
 def test_a_flag_that_contradicts_the_run_is_refused_and_others_may_be_left_out(stopped, capsys):
@@ -310,7 +349,7 @@ def test_a_flag_that_contradicts_the_run_is_refused_and_others_may_be_left_out(s
 )
 def test_a_checkpoint_that_is_not_this_runs_is_refused(harm, message, stopped, tiny, capsys):
     other = dataclasses.replace(stopped, out=stopped.out + "2", resume=False, n_embd=8, steps=1)
-    run(other)
+    train(other)
     path = Path(stopped.out) / "last.safetensors"
     (path.parent / "other").write_bytes((Path(other.out) / "last.safetensors").read_bytes())
     harm(path)
@@ -322,7 +361,7 @@ def test_tokens_that_are_lost_cut_or_stale_are_made_again(stopped, tiny):
     good = (folder / "tokens.bin").read_bytes()
     (folder / "tokens.bin").write_bytes(good[:-2])
     (folder / ".last.safetensors.x.tmp").write_bytes(b"half")
-    run(stopped)
+    train(stopped)
     assert (folder / "tokens.bin").read_bytes() == good
     assert not list(folder.glob(".*"))
 
@@ -338,33 +377,33 @@ def test_a_checkpoint_of_a_version_with_other_settings_is_refused(stopped, capsy
 def test_loading_refuses_what_does_not_belong_together(stopped):
     folder = Path(stopped.out)
     with pytest.raises(FileNotFoundError, match=r"no file .*best\.safetensors"):
-        load(folder)
+        load_run(folder)
     tensors, info = checkpoint.read_checkpoint(folder / "last.safetensors")
     (folder / "tokenizer.json").write_text('{"format": "nnhelpers.characters 1", "characters": "abc"}')
     with pytest.raises(ValueError, match=r"has 3 ids, the model \d+: they do not belong together"):
-        load(folder, "last")
+        load_run(folder, "last")
     for model, message in (
         ({"n_legs": 4}, "does not describe a GPT"),
         ({**info["model"], "n_head": 3}, "n_head=3"),
     ):
         checkpoint.write_checkpoint(folder / "best.safetensors", tensors, {**info, "model": model})
         with pytest.raises(ValueError, match=message):
-            load(folder)
+            load_run(folder)
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"steps": 0}, "steps must be int of at least 1, got 0"),
-        ({"rate": math.nan}, "rate must be float of at least 1e-12, got nan"),
-        ({"rate": math.inf}, "got inf"),
-        ({"form": "llama"}, "form must be one of gpt2, modern, got 'llama'"),
+        ({"learning_rate": math.nan}, "learning_rate must be float of at least 1e-12, got nan"),
+        ({"learning_rate": math.inf}, "got inf"),
+        ({"architecture": "llama"}, "architecture must be one of gpt2, modern, got 'llama'"),
         ({"steps": 1.5}, "steps must be int"),
         ({"steps": True}, "steps must be int"),
         ({"fsdp": 1}, "fsdp must be bool"),
         ({"compile": "no"}, "compile must be bool"),
         ({"beta2": 1.0}, "beta2 must be below 1"),
-        ({"final_rate": 2.0}, "final_rate at most 1"),
+        ({"min_lr_ratio": 2.0}, "min_lr_ratio at most 1"),
         ({"seed": 2**31}, "seed below"),
         ({"fsdp": True}, "Muon needs whole matrices"),
     ],
@@ -382,7 +421,7 @@ def test_settings_that_do_not_fit_get_a_sentence(change, message, tiny):
         ({"dropout": 1.0}, "dropout is a share"),
         ({"n_head": 3}, "18 can"),
         ({"prompt": "€"}, "'€' in '€' is not in the vocabulary"),
-        ({"accumulate": 3}, "batch_size=8 cannot be divided into 3 parts"),
+        ({"gradient_accumulation_steps": 3}, "batch_size=8 cannot be divided into 3 parts"),
         ({"optimizer": "adamw", "fsdp": True}, "start them with torchrun"),
         ({"block_size": 20_000}, "a text of 20000 tokens is too short for block_size=20000"),
     ],
@@ -415,8 +454,8 @@ def test_help_names_every_setting_with_its_defaults(capsys):
     said = " ".join(capsys.readouterr().out.split())
     for each in dataclasses.fields(Settings):
         assert f"--{each.name.replace('_', '-')}" in said
-        assert each.metadata["text"] in said
-    assert "blocks (cpu: 4, gpu: 6, gpt2: 12)" in said
+        assert each.metadata["help"] in said
+    assert "number of transformer blocks (cpu: 4, gpu: 6, gpt2: 12)" in said
     assert "--preset" in said
 
 
@@ -425,7 +464,7 @@ def test_every_preset_is_a_run():
     for name, (low, high) in sizes.items():
         settings = Settings.preset(name, out="x")
         vocab_size = 50257 if settings.tokenizer == "gpt2" else 66
-        assert low < train.model_config(settings, vocab_size).n_parameters() < high
+        assert low < settings.model_config(vocab_size).n_parameters() < high
     assert Settings.preset("cpu", out="x") == Settings(out="x")
     assert Settings.preset("gpt2", out="x", steps=3).steps == 3
     with pytest.raises(ValueError, match="one of cpu, gpu, gpt2, got 'tpu'"):
@@ -433,14 +472,66 @@ def test_every_preset_is_a_run():
 
 
 def test_what_may_change_are_settings():
-    assert set(train.FREE) <= {each.name for each in dataclasses.fields(Settings)}
+    assert set(MAY_CHANGE) <= {each.name for each in dataclasses.fields(Settings)}
 
 
 def test_the_share_of_the_peak_is_shown_where_the_peak_is_known(tiny, monkeypatch, capsys):
-    monkeypatch.setattr(train.Processes, "peak", lambda self: 1e9)
-    run(tiny("a", dtype="bfloat16", sample=0))
+    monkeypatch.setattr(Processes, "peak_flops", lambda self: 1e9)
+    train(tiny("a", dtype="bfloat16", sample=0))
     assert "% of the peak" in capsys.readouterr().out
     monkeypatch.undo()
-    run(tiny("b", sample=0))
+    train(tiny("b", sample=0))
     assert "peak" not in capsys.readouterr().out
-    assert isinstance(load(tiny("b").out)[0], GPT)
+    assert isinstance(load_run(tiny("b").out)[0], GPT)
+
+
+# Samples
+
+
+def test_the_sample_command_prints_what_complete_gives(tiny, capsys):
+    train(tiny(sample=0))
+    capsys.readouterr()
+    options = ["--prompt", "The", "--tokens", "9", "--temperature", "0.8", "--top-k", "5", "--seed", "3"]
+    assert main(["sample", tiny().out, *options]) == 0
+    model, tokenizer = load_run(tiny().out)
+    assert capsys.readouterr().out == (
+        complete(model, tokenizer, "The", 9, temperature=0.8, top_k=5, seed=3) + "\n"
+    )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["nowhere"], "there is no file"),
+        (["{run}", "--prompt", "€"], "'€' in '€' is not in the vocabulary"),
+        (["{run}", "--temperature", "-1"], "the temperature must be 0 or more"),
+        (["{run}", "--prompt", ""], "the prompt is empty"),
+    ],
+)
+def test_a_sample_that_cannot_be_made_gets_a_sentence(arguments, message, tiny, capsys):
+    train(tiny(steps=1, sample=0))
+    capsys.readouterr()
+    assert main(["sample", *[each.format(run=tiny().out) for each in arguments]]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: ")
+    assert message in said
+
+
+def test_what_a_terminal_cannot_show_is_written_as_an_escape_and_the_run_ends_well(tmp_path):
+    """A finished run must not end in a traceback because of where its sample is printed."""
+    text = tmp_path / "text.txt"
+    text.write_text("Ж界é " * 2000, encoding="utf-8")
+    flags = (
+        "--n-layer 1 --n-head 1 --n-embd 4 --block-size 4 --batch-size 2 --steps 2 --device cpu --sample 30"
+    )
+    command = [sys.executable, "-m", "nnhelpers.train", *flags.split(), "--corpus", str(text)]
+    environment = {**os.environ, "PYTHONIOENCODING": "cp1252", "TQDM_DISABLE": "1"}
+    done = subprocess.run(
+        [*command, "--out", str(tmp_path / "run")],
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"\\u754c" in done.stdout or b"\\u0416" in done.stdout
+    assert b"best: " in done.stdout

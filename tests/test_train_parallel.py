@@ -15,23 +15,24 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from nnhelpers import checkpoint, data
-from nnhelpers.train import load, main
+from nnhelpers import data
+from nnhelpers.train import checkpoint, load_run
+from nnhelpers.train.__main__ import main
 
 SHAPE = "--n-layer 2 --n-head 2 --n-embd 16 --block-size 8 --batch-size 8 --device cpu --sample 4"
-RUN = f"{SHAPE} --steps 20 --warmup 3 --rate 0.001 --eval-every 8 --checkpoint-every 6"
+RUN = f"{SHAPE} --steps 20 --warmup-steps 3 --learning-rate 0.001 --eval-every 8 --checkpoint-every 6"
 # a name, the flags for one process, and those for two; the last one is begun by one process and ended by two
 CASES = [
     ("muon", "", ""),
     ("adamw", "--optimizer adamw", "--optimizer adamw"),
-    ("parts", "--accumulate 4", "--accumulate 2"),
+    ("parts", "--gradient-accumulation-steps 4", "--gradient-accumulation-steps 2"),
     ("dropout", "--dropout 0.2", "--dropout 0.2"),
     ("fsdp", "--optimizer adamw", "--optimizer adamw --fsdp"),
     ("shared", "--optimizer adamw", "--fsdp --resume"),
 ]
 WORKER = """
 import json, sys
-from nnhelpers.train import main
+from nnhelpers.train.__main__ import main
 codes = [main(each) for each in json.loads(sys.argv[1])]
 sys.stdout.write(f"codes {codes}\\n")  # in one piece: another process writes, too
 sys.stdout.flush()
@@ -87,7 +88,7 @@ def folders(corpus, tmp_path_factory):
 
 def half_done(whole, command):
     """Begin a run and stop it after its eleventh step."""
-    write = checkpoint.Journal.write
+    write = checkpoint.StepLog.write
 
     def and_stop(self, record):
         write(self, record)
@@ -95,7 +96,7 @@ def half_done(whole, command):
             os.kill(os.getpid(), signal.SIGINT)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoint.Journal, "write", and_stop)
+        patch.setattr(checkpoint.StepLog, "write", and_stop)
         assert main(command) == 130
 
 
@@ -104,7 +105,7 @@ def test_two_processes_have_the_losses_of_one(name, folders):
     one, two = (records(folders[0] / number / name) for number in ("one", "two"))
     assert [record["step"] for record in two] == list(range(1, 21))
     assert [record["loss"] for record in two] == pytest.approx([record["loss"] for record in one], abs=1e-5)
-    for key in ("rate", "val_loss"):
+    for key in ("lr", "val_loss"):
         ones = [record[key] for record in one if key in record]
         assert [record[key] for record in two if key in record] == pytest.approx(ones, abs=1e-5)
 
@@ -117,7 +118,7 @@ def test_two_processes_make_the_model_and_the_checkpoint_of_one(name, folders):
     }
     for key in one:
         torch.testing.assert_close(two[key], one[key], rtol=1e-2, atol=2e-4, msg=key)
-    assert load(folders[0] / "two" / name)[0].config == load(folders[0] / "one" / name)[0].config
+    assert load_run(folders[0] / "two" / name)[0].config == load_run(folders[0] / "one" / name)[0].config
 
 
 def test_processes_have_dropout_masks_of_their_own(folders):

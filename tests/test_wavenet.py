@@ -13,8 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nnhelpers.backprop import causal_conv_backward
-from nnhelpers.batches import steps_since
-from nnhelpers.mlp import BatchNorm1d
+from nnhelpers.layers import BatchNorm1d
 from nnhelpers.wavenet import (
     CausalConv1d,
     DilatedTree,
@@ -23,6 +22,7 @@ from nnhelpers.wavenet import (
     PositionNorm,
     Tree,
     WaveNet,
+    position_in_document,
     receptive_field,
 )
 
@@ -314,7 +314,7 @@ def row_of(words):
 @settings(deadline=None, max_examples=60)
 def test_with_a_start_id_a_word_in_a_row_is_read_as_if_it_stood_alone(kernel_size, words, cuts):
     plain = wavenet(kernel_size, (1, 3, 2))
-    model = shaken(WaveNet(VOCAB, 4, (1, 3, 2), kernel_size, start_id=0, generator=seeded()))
+    model = shaken(WaveNet(VOCAB, 4, (1, 3, 2), kernel_size, bos_id=0, generator=seeded()))
     model.load_state_dict(plain.state_dict())
     row = row_of(words)
     with torch.no_grad():
@@ -328,7 +328,7 @@ def test_with_a_start_id_a_word_in_a_row_is_read_as_if_it_stood_alone(kernel_siz
 
 
 def test_the_gradient_of_words_in_one_row_is_that_of_the_words_alone():
-    one, two = (WaveNet(VOCAB, 4, start_id=0, generator=seeded()).double() for _ in range(2))
+    one, two = (WaveNet(VOCAB, 4, bos_id=0, generator=seeded()).double() for _ in range(2))
     one(row_of([3, 7, 2])).square().sum().backward()
     for n in (3, 7, 2):
         two(row_of([n])).square().sum().backward()
@@ -345,9 +345,9 @@ def test_steps_since_the_last_start_are_counted_in_each_row_and_go_on_behind_a_c
     for row in rows:
         steps = -1
         expected.append([steps := 0 if i == 0 else steps + 1 for i in row])
-    assert steps_since(ids, 0).tolist() == expected
-    before = steps_since(ids[:, :cut], 0)
-    after = steps_since(ids[:, cut:], 0, before[:, -1])
+    assert position_in_document(ids, 0).tolist() == expected
+    before = position_in_document(ids[:, :cut], 0)
+    after = position_in_document(ids[:, cut:], 0, before[:, -1])
     assert torch.cat([before, after], dim=1).tolist() == expected
 
 

@@ -20,7 +20,7 @@ from stored import NOTEBOOKS as NOTEBOOKS
 from stored import ROOT, SKIPPED, chosen, tags
 from stored import text_of as text_of
 
-from nnhelpers import results
+from nnhelpers.course import scoreboard
 
 
 def client(notebook: NotebookNode, timeout: int = 300) -> NotebookClient:
@@ -63,7 +63,9 @@ def write(notebook: NotebookNode, path: Path) -> None:
 
 
 def main(names: list[str]) -> None:
-    os.environ[results.WRITE_TO] = str(ROOT / "data" / results.NAME)  # the kernels record their scores there
+    os.environ[scoreboard.WRITE_TO] = str(
+        ROOT / "data" / scoreboard.NAME
+    )  # the kernels record their scores there
     for path in chosen(names):
         started = time.perf_counter()
         notebook = nbformat.read(path, as_version=4)

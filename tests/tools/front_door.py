@@ -9,18 +9,19 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import nbformat
 from PIL import Image
 from stored import NOTEBOOKS, ROOT
 
-from nnhelpers import results
+from nnhelpers.course.scoreboard import Corpus, ScoreRow, load_scoreboard
 from nnhelpers.files import read_json, write_bytes
 
 README, DATA = ROOT / "README.md", ROOT / "data"
 
 
-def scoreboard(rows: Sequence[results.Result]) -> str:
+def scoreboard(rows: Sequence[ScoreRow]) -> str:
     """The rows as a Markdown table; a trained network's third decimal depends on the processor and is left out."""
     lines = [
         "| | lecture | model | nats/char | ± s.e. | bits/char | parameters | seconds | how |",
@@ -29,7 +30,7 @@ def scoreboard(rows: Sequence[results.Result]) -> str:
     for number, row in enumerate(rows, start=1):
         lines.append(
             f"| {number} | {row.lecture} | {row.model} | {row.nats:.2f} | {row.standard_error:.2f} | "
-            f"{row.nats / math.log(2):.2f} | {row.n_parameters:,} | {row.seconds:.1f} | {row.how} |"
+            f"{row.nats / math.log(2):.2f} | {row.n_parameters:,} | {row.seconds:.1f} | {row.method} |"
         )
     return "\n".join(lines)
 
@@ -68,7 +69,7 @@ def lectures() -> str:
 
 def blocks() -> dict[str, str]:
     """What stands between `<!-- name -->` and `<!-- end -->` in the README, by name."""
-    tables = {f"scoreboard {corpus}": scoreboard(results.load(corpus)) for corpus in results.CORPORA}
+    tables = {f"scoreboard {corpus}": scoreboard(load_scoreboard(corpus)) for corpus in get_args(Corpus)}
     return {**tables, "bench": bench(read_json(DATA / "bench.json")), "lectures": lectures()}
 
 

@@ -12,13 +12,13 @@ WRONG = {
     ],
     "# Exercise 2": [
         "def log_probability(model, tokenizer, name, block_size):\n"
-        "    x, y = data.context_windows([name], tokenizer, block_size)\n"
+        "    x, y = context_windows([name], tokenizer, block_size)\n"
         "    return -evaluation.nll(model, x, y)",  # the mean
         "def log_probability(model, tokenizer, name, block_size):\n"
-        "    x, y = data.context_windows([name], tokenizer, block_size)\n"
+        "    x, y = context_windows([name], tokenizer, block_size)\n"
         "    return -evaluation.token_nll(model, x, y)[:-1].sum().item()",  # without the end
         "def log_probability(model, tokenizer, name, block_size):\n"
-        "    x, y = data.context_windows([name], tokenizer, block_size)\n"
+        "    x, y = context_windows([name], tokenizer, block_size)\n"
         "    return evaluation.token_nll(model, x, y).sum().item()",  # the sign
     ],
     "# Exercise 3": [
@@ -61,7 +61,7 @@ WRONG = {
         "small_but_good = best",  # too large
         "small_but_good = mlp.MLP(27, 8, n_embd=5, n_hidden=170, generator=torch.Generator().manual_seed(0))",
         "small_but_good = mlp.MLP(27, 8, n_embd=5, n_hidden=170, generator=torch.Generator().manual_seed(0))\n"
-        "training.fit(small_but_good, training.minibatches(*long_dev, 512), 1000, rate=0.02)",  # has seen dev
+        "fit(small_but_good, minibatches(*long_dev, 512), 1000, lr=0.02)",  # has seen dev
     ],
 }
 

@@ -51,8 +51,8 @@ WRONG = {
     ],
     "# Exercise 6": [
         "def deep_and_bare():\n    return best",  # shallow, and it reads other windows
-        "def deep_and_bare():\n    return build(n_hidden=100, n_layers=8)",  # not trained
-        "def deep_and_bare():\n    model = build(n_hidden=50, n_layers=8, norm='batch')\n"
+        "def deep_and_bare():\n    return build(n_hidden=100, n_layer=8)",  # not trained
+        "def deep_and_bare():\n    model = build(n_hidden=50, n_layer=8, norm='batch')\n"
         "    train(model, 400, 0.01, optimizer='adamw', schedule='one_cycle')\n    return model",
         "def deep_and_bare():\n    model = build()\n"
         "    train(model, 600, 0.02, optimizer='adamw', schedule='one_cycle')\n    return model",

@@ -116,17 +116,16 @@ WRONG = {
     ],
     "# Exercise 6": [
         # too large
-        "my_settings = {'rate': 0.02, 'optimizer': 'muon', 'schedule': 'cosine'}\n\n\n" + _NETWORK.format(64),
+        "my_settings = {'lr': 0.02, 'optimizer': 'muon', 'schedule': 'cosine'}\n\n\n" + _NETWORK.format(64),
         # the network of the race itself
-        "my_settings = {'rate': 0.02, 'optimizer': 'muon', 'schedule': 'cosine', 'warmup': 10}\n\n\n"
+        "my_settings = {'lr': 0.02, 'optimizer': 'muon', 'schedule': 'cosine', 'warmup_steps': 10}\n\n\n"
         + _NETWORK.format(32),
         # it looks ahead
-        "my_settings = {'rate': 0.01}\n\n\n"
-        "def my_network():\n    return TwoConvs((1, 1), generator=seeded())",
+        "my_settings = {'lr': 0.01}\n\n\ndef my_network():\n    return TwoConvs((1, 1), generator=seeded())",
         # more steps than the others have
-        "my_settings = {'rate': 0.02, 'n_steps': 2000}\n\n\n" + _NETWORK.format(32),
+        "my_settings = {'lr': 0.02, 'n_steps': 2000}\n\n\n" + _NETWORK.format(32),
         # trained before
-        "my_settings = {'rate': 0.001, 'optimizer': 'adamw'}\n\n\n"
+        "my_settings = {'lr': 0.001, 'optimizer': 'adamw'}\n\n\n"
         "def my_network():\n    return copy.deepcopy(quick)",
     ],
 }

@@ -16,7 +16,7 @@ _BEST = (
     "def best_from(some_batches):\n"
     "    config = gpt.GPTConfig.modern(66, 32, n_layer=2, n_head=4, n_embd={width})\n"
     "    model = gpt.GPT(config, torch.Generator().manual_seed(0))\n"
-    "    training.fit(model, some_batches, {steps}, 0.003, progress=False)\n    return model"
+    "    fit(model, some_batches, {steps}, 0.003, progress=False)\n    return model"
 )
 
 WRONG = {
@@ -77,7 +77,7 @@ WRONG = {
         "def best_from(some_batches):\n"  # looks ahead
         "    torch.manual_seed(0)\n"
         "    model = OurGPT(66, 32, 1, 4, 64, causal=False)\n"
-        "    training.fit(model, some_batches * 2, 120, 0.003, progress=False)\n    return model",
+        "    fit(model, some_batches * 2, 120, 0.003, progress=False)\n    return model",
     ],
 }
 

@@ -16,17 +16,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from nnhelpers import evaluation
+from nnhelpers.batches import minibatches
+from nnhelpers.fit import Log, batch_loss, fit, n_parameters, range_test
 from nnhelpers.mlp import MLP
-from nnhelpers.training import (
-    Log,
-    batch_loss,
-    fit,
-    make_optimizer,
-    minibatches,
-    n_parameters,
-    range_test,
-    rate_share,
-)
+from nnhelpers.optim import lr_factor, make_optimizer
 
 X = torch.randint(0, 27, (200, 3), generator=torch.Generator().manual_seed(0))
 Y = (X.sum(dim=1)) % 27
@@ -66,7 +59,7 @@ def test_the_order_depends_on_the_seed_alone():
     assert first != [x.tolist() for x, _ in itertools.islice(minibatches(X, Y, 64, seed=4), 5)]
 
 
-# The rate
+# The learning rate
 
 
 @pytest.mark.parametrize("n", [10, 11, 100, 1000])
@@ -74,7 +67,7 @@ def test_one_cycle_is_torchs(n):
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     theirs = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=1.0, total_steps=n)
     for step in range(n):
-        assert rate_share(step, n) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-6, abs=1e-9)
+        assert lr_factor(step, n) == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-6, abs=1e-9)
         optimizer.step()
         if step < n - 1:
             theirs.step()
@@ -84,9 +77,11 @@ def test_cosine_is_torchs_after_a_straight_warm_up():
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     theirs = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=89, eta_min=0.1)
     for step in range(10):
-        assert rate_share(step, 100, "cosine", warmup=10, final=0.1) == pytest.approx((step + 1) / 11)
+        assert lr_factor(step, 100, "cosine", warmup_steps=10, min_lr_ratio=0.1) == pytest.approx(
+            (step + 1) / 11
+        )
     for step in range(10, 100):
-        got = rate_share(step, 100, "cosine", warmup=10, final=0.1)
+        got = lr_factor(step, 100, "cosine", warmup_steps=10, min_lr_ratio=0.1)
         assert got == pytest.approx(optimizer.param_groups[0]["lr"])
         optimizer.step()
         theirs.step()
@@ -97,18 +92,20 @@ def test_cosine_is_torchs_after_a_straight_warm_up():
     schedule=st.sampled_from(["constant", "cosine", "one_cycle"]),
     warmup=st.integers(0, 60),
 )
-def test_every_share_lies_between_0_and_1(n, schedule, warmup):
-    assert all(0.0 <= rate_share(step, n, schedule, warmup) <= 1.0 for step in range(n))
+def test_every_factor_lies_between_0_and_1(n, schedule, warmup):
+    warmup = 0 if schedule == "one_cycle" else warmup
+    assert all(0.0 <= lr_factor(step, n, schedule, warmup) <= 1.0 for step in range(n))
 
 
 # The loop
 
 
 @pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
-@pytest.mark.parametrize("clip", [None, 0.05])
-def test_fit_takes_the_steps_of_a_loop_written_out_with_torch(optimizer, clip):
+@pytest.mark.parametrize("grad_clip", [None, 0.05])
+def test_fit_takes_the_steps_of_a_loop_written_out_with_torch(optimizer, grad_clip):
     ours, theirs = network(), network()
-    log = fit(ours, batches(), 30, 0.02, optimizer=optimizer, weight_decay=0.1, clip=clip, schedule="cosine")
+    options = {"optimizer": optimizer, "weight_decay": 0.1, "grad_clip": grad_clip, "schedule": "cosine"}
+    log = fit(ours, batches(), 30, 0.02, **options)
     matrices = [p for p in theirs.parameters() if p.ndim >= 2]
     rest = [p for p in theirs.parameters() if p.ndim < 2]
     groups = [{"params": matrices, "weight_decay": 0.1}, {"params": rest, "weight_decay": 0.0}]
@@ -123,13 +120,13 @@ def test_fit_takes_the_steps_of_a_loop_written_out_with_torch(optimizer, clip):
         loss = F.cross_entropy(theirs(x), y)
         torchs.zero_grad()
         loss.backward()
-        if clip is not None:
-            torch.nn.utils.clip_grad_norm_(theirs.parameters(), clip)
+        if grad_clip is not None:
+            torch.nn.utils.clip_grad_norm_(theirs.parameters(), grad_clip)
         torchs.step()
         assert log.losses[step] == pytest.approx(loss.item(), abs=1e-5)
     torch.testing.assert_close(weights(ours), weights(theirs), rtol=1e-4, atol=1e-5)
-    assert log.rates[0] == 0.02
-    assert len(log.losses) == len(log.rates) == 30
+    assert log.lrs[0] == 0.02
+    assert len(log.losses) == len(log.lrs) == 30
 
 
 @pytest.mark.parametrize(("disable", "bar"), [("0", True), ("", True), ("1", False)])
@@ -157,14 +154,14 @@ def test_modules_of_torch_and_sequence_models_can_be_fitted():
     assert n_parameters(model) == 27 * 8 + 8 * 27 + 27
 
 
-def test_the_dev_loss_is_that_of_a_full_pass_in_eval_mode():
+def test_the_validation_loss_is_that_of_a_full_pass_in_eval_mode():
     model = network(norm="batch")
-    log = fit(model, batches(), 25, 0.01, dev=(X, Y), eval_every=10)
-    assert log.dev_steps == [0, 10, 20, 25]
-    assert log.dev_losses[-1] == evaluation.nll(model, X, Y)
-    assert log.dev_losses[0] == evaluation.nll(network(norm="batch"), X, Y)
+    log = fit(model, batches(), 25, 0.01, val=(X, Y), eval_every=10)
+    assert log.val_steps == [0, 10, 20, 25]
+    assert log.val_losses[-1] == evaluation.nll(model, X, Y)
+    assert log.val_losses[0] == evaluation.nll(network(norm="batch"), X, Y)
     assert model.training
-    assert fit(model, batches(), 1, 0.01, dev=(X, Y)).dev_steps == [0, 1]
+    assert fit(model, batches(), 1, 0.01, val=(X, Y)).val_steps == [0, 1]
 
 
 def test_after_step_is_called_after_each_update():
@@ -193,7 +190,7 @@ def test_a_loss_that_is_not_finite_stops_with_step_rate_and_last_finite_loss_and
                 model.parameters()[-1][0] = math.nan
 
     with pytest.raises(
-        FloatingPointError, match=r"loss is nan at step 4, rate 0.01; the last finite loss was \d"
+        FloatingPointError, match=r"loss is nan at step 4, learning rate 0.01; the last finite loss was \d"
     ):
         fit(model, stream, 10, 0.01, schedule="constant", after_step=poison)
     with torch.no_grad():
@@ -217,13 +214,13 @@ def test_ctrl_c_ends_after_the_current_step_with_its_log():
         batches(),
         100,
         0.01,
-        dev=(X, Y),
+        val=(X, Y),
         after_step=lambda: os.kill(os.getpid(), signal.SIGINT) if next(steps) == 7 else None,
     )
     assert log.interrupted
     assert len(log.losses) == 7
-    assert log.dev_steps == [0, 7]
-    assert log.dev_losses[-1] == evaluation.nll(model, X, Y)
+    assert log.val_steps == [0, 7]
+    assert log.val_losses[-1] == evaluation.nll(model, X, Y)
     assert signal.getsignal(signal.SIGINT) is before
 
 
@@ -250,18 +247,18 @@ def test_fit_runs_in_a_thread_that_hears_no_signals():
 @pytest.mark.parametrize(
     ("use", "message"),
     [
-        (lambda: fit(network(), batches(), 10, 0.0), "rate must be finite and above 0, got 0.0"),
+        (lambda: fit(network(), batches(), 10, 0.0), "lr must be finite and above 0, got 0.0"),
         (lambda: fit(network(), batches(), 10, math.nan), "got nan"),
         (lambda: fit(network(), batches(), 10, -1.0), "got -1.0"),
         (lambda: fit(network(), batches(), 10, math.inf), "got inf"),
         (lambda: fit(network(), batches(), 0, 0.1), "n_steps and eval_every must be at least 1"),
         (lambda: fit(network(), batches(), 1, 0.1, eval_every=0), "got 1 and 0"),
         (lambda: fit(network(), batches(), 1, 0.1, weight_decay=-1), "weight_decay must be"),
-        (lambda: fit(network(), batches(), 1, 0.1, clip=0), "clip is the largest norm"),
+        (lambda: fit(network(), batches(), 1, 0.1, grad_clip=0), "grad_clip is the largest norm"),
         (lambda: fit(network(), batches(), 1, 0.1, schedule="linear"), "constant, cosine, one_cycle"),
         (lambda: fit(network(), batches(), 1, 0.1, optimizer="lion"), '"sgd" or "muon", got \'lion\''),
         (lambda: fit(nn.Sequential(), batches(), 1, 0.1), "no parameters to train"),
-        (lambda: fit(network(), itertools.islice(batches(), 3), 9, 0.1), "ended after 3 of 9 steps"),
+        (lambda: fit(network(), batches(), 9, 0.1, warmup_steps=3), "one_cycle has a rise of its own"),
         (lambda: fit(network(), minibatches(X, Y + 1, 200), 1, 0.1), r"targets must lie in 0..26"),
         (lambda: fit(network(), minibatches(X, Y - 100, 200), 1, 0.1), r"targets must lie in 0..26"),
         (
@@ -290,6 +287,15 @@ def test_weight_decay_pulls_at_matrices_only():
 def test_the_batch_loss_is_the_mean_cross_entropy():
     model = network()
     assert batch_loss(model, X, Y).item() == pytest.approx(evaluation.nll(model, X, Y), abs=1e-6)
+
+
+def test_batches_that_end_early_end_the_training_with_a_warning_and_its_log():
+    model = network()
+    with pytest.warns(UserWarning, match="ended after 3 of 9 steps"):
+        log = fit(model, itertools.islice(batches(), 3), 9, 0.01, val=(X, Y))
+    assert len(log.losses) == 3
+    assert log.val_losses[-1] == evaluation.nll(model, X, Y)
+    assert repr(log).startswith(f"Log(3 steps, loss {log.losses[-1]:.4f}, validation loss ")
 
 
 # The range test

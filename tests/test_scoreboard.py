@@ -9,8 +9,8 @@ import nbformat
 import pytest
 from execute import NOTEBOOKS, ROOT, tags, text_of
 
-from nnhelpers import evaluation, results
-from nnhelpers.evaluation import Score
+from nnhelpers.course import scoreboard
+from nnhelpers.course.scoreboard import Score
 
 SCORES = [
     Score("counted one", 2.51234, 0.01, 729, 0.02, "counted"),
@@ -22,13 +22,13 @@ SCORES = [
 def board(tmp_path, monkeypatch):
     """A file of its own to record into."""
     path = tmp_path / "scoreboard.json"
-    monkeypatch.setenv(results.WRITE_TO, str(path))
+    monkeypatch.setenv(scoreboard.WRITE_TO, str(path))
     return path
 
 
 def test_what_is_recorded_can_be_read_and_knows_where_it_comes_from(board):
-    returned = results.record(3, "names", SCORES, tolerance=0.02)
-    first, second = results.load("names", path=board)
+    returned = scoreboard.record(3, "names", SCORES, tolerance=0.02)
+    first, second = scoreboard.load_scoreboard("names", path=board)
     assert (first.lecture, first.corpus, first.tolerance, first.how) == (3, "names", 0.02, "counted")
     assert (first.nats, second.seconds) == (2.51234, 61.0)
     assert [row.model for row in returned] == [score.model for score in SCORES]
@@ -36,28 +36,28 @@ def test_what_is_recorded_can_be_read_and_knows_where_it_comes_from(board):
 
 
 def test_a_lecture_recorded_again_takes_the_place_of_its_rows_alone(board):
-    results.record(6, "names", SCORES, tolerance=0.0)
-    results.record(2, "names", SCORES[:1], tolerance=0.0)
-    results.record(7, "shakespeare", SCORES, tolerance=0.0)
-    results.record(6, "names", SCORES[1:], tolerance=0.0)
-    assert [(row.lecture, row.model) for row in results.load("names", path=board)] == [
+    scoreboard.record(6, "names", SCORES, tolerance=0.0)
+    scoreboard.record(2, "names", SCORES[:1], tolerance=0.0)
+    scoreboard.record(7, "shakespeare", SCORES, tolerance=0.0)
+    scoreboard.record(6, "names", SCORES[1:], tolerance=0.0)
+    assert [(row.lecture, row.model) for row in scoreboard.load_scoreboard("names", path=board)] == [
         (2, "counted one"),
         (6, "net"),
     ]
-    assert len(results.load("shakespeare", path=board)) == 2
-    assert [row.lecture for row in results.load("names", before=6, path=board)] == [2]
+    assert len(scoreboard.load_scoreboard("shakespeare", path=board)) == 2
+    assert [row.lecture for row in scoreboard.load_scoreboard("names", before=6, path=board)] == [2]
 
 
 def test_without_the_variable_nothing_is_written(tmp_path, monkeypatch):
-    monkeypatch.delenv(results.WRITE_TO, raising=False)
+    monkeypatch.delenv(scoreboard.WRITE_TO, raising=False)
     monkeypatch.chdir(tmp_path)
-    assert len(results.record(2, "names", SCORES, tolerance=0.0)) == 2
+    assert len(scoreboard.record(2, "names", SCORES, tolerance=0.0)) == 2
     assert not list(tmp_path.iterdir())
 
 
 def test_a_folder_with_other_corpora_has_no_rows_to_compare_with(tmp_path, monkeypatch):
     monkeypatch.setenv("NNHELPERS_DATA", str(tmp_path))
-    assert results.load("names") == []
+    assert scoreboard.load_scoreboard("names") == []
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_a_folder_with_other_corpora_has_no_rows_to_compare_with(tmp_path, monke
 )
 def test_a_score_that_tells_too_little_is_refused(board, arguments, message):
     with pytest.raises(ValueError, match=message):
-        results.record(*arguments)
+        scoreboard.record(*arguments)
     assert not board.exists()
 
 
@@ -89,7 +89,7 @@ def test_a_damaged_scoreboard_gets_a_sentence(tmp_path, content):
     path = tmp_path / "scoreboard.json"
     path.write_text(content)
     with pytest.raises(ValueError, match=r"scoreboard\.json"):
-        results.load("names", path=path)
+        scoreboard.load_scoreboard("names", path=path)
 
 
 # The course's own
@@ -106,7 +106,7 @@ def own_cells():
 
 
 def test_every_lecture_with_a_language_model_is_on_the_scoreboard_and_no_other():
-    rows = [row for corpus in results.CORPORA for row in results.load(corpus)]
+    rows = [row for corpus in scoreboard.CORPORA for row in scoreboard.load_scoreboard(corpus)]
     assert {(row.lecture, row.corpus) for row in rows} == {
         (lecture, corpus) for lecture, corpus, _ in own_cells()
     }
@@ -115,9 +115,9 @@ def test_every_lecture_with_a_language_model_is_on_the_scoreboard_and_no_other()
 
 def test_the_tables_in_the_notebooks_are_those_of_the_file():
     for lecture, corpus, shown in own_cells():
-        rows = [row for row in results.load(corpus) if row.lecture <= lecture]
+        rows = [row for row in scoreboard.load_scoreboard(corpus) if row.lecture <= lecture]
         decimals = 4 if lecture == 2 else 2
-        table = evaluation.scoreboard(rows, decimals)  # the bound on seconds is the notebook's own
+        table = scoreboard.table(rows, decimals)  # the bound on seconds is the notebook's own
         expected = [re.sub(r"\s+<.*", "", line) for line in table.split("\n")[1:]]
         found = [re.sub(r"\s+<.*", "", line) for line in shown.split("\n")]
         for line in expected:
@@ -141,7 +141,7 @@ def test_a_readme_without_a_marker_gets_a_sentence():
 
 def test_losses_lie_between_nothing_and_uniform_and_counted_ones_do_not_move():
     for corpus, n_characters in (("names", 27), ("shakespeare", 66)):
-        for row in results.load(corpus):
+        for row in scoreboard.load_scoreboard(corpus):
             assert 1.0 < row.nats <= math.log(n_characters) + 1e-4
             assert row.tolerance <= 0.02
             assert row.standard_error < 0.02
@@ -150,7 +150,7 @@ def test_losses_lie_between_nothing_and_uniform_and_counted_ones_do_not_move():
 def test_a_recording_cell_is_not_skipped_and_the_file_is_valid_json():
     for path in NOTEBOOKS:
         for cell in nbformat.read(path, as_version=4).cells:
-            if "results.record(" in cell.source:
+            if "scoreboard.record(" in cell.source:
                 assert not tags(cell)
-    content = json.loads((ROOT / "data" / results.NAME).read_text(encoding="utf-8"))
-    assert content["format"] == results.FORMAT
+    content = json.loads((ROOT / "data" / scoreboard.NAME).read_text(encoding="utf-8"))
+    assert content["format"] == scoreboard.FORMAT

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from nnhelpers import evaluation
-from nnhelpers.mlp import (
+from nnhelpers.layers import (
     GAINS,
-    MLP,
     BatchNorm1d,
     Embedding,
     Flatten,
@@ -24,6 +23,7 @@ from nnhelpers.mlp import (
     Sequential,
     Tanh,
 )
+from nnhelpers.mlp import MLP
 
 DTYPES = [torch.float32, torch.float64]
 SHAPES = [(2, 5), (7, 5), (2, 5, 1), (1, 5, 4), (6, 5, 3)]
@@ -176,7 +176,7 @@ def test_linear_weights_start_with_torchs_gain_over_the_root_of_the_inputs(nonli
 @pytest.mark.parametrize("norm", [None, "batch", "layer"])
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_the_mlp_is_the_network_built_from_torchs_layers(norm, activation):
-    ours = MLP(27, 3, n_embd=4, n_hidden=6, n_layers=2, norm=norm, activation=activation)
+    ours = MLP(27, 3, n_embd=4, n_hidden=6, n_layer=2, norm=norm, activation=activation)
     theirs = [nn.Embedding(27, 4), nn.Flatten()]
     for width in (12, 6):
         theirs += [nn.Linear(width, 6, bias=norm is None)]
@@ -193,7 +193,7 @@ def test_the_mlp_is_the_network_built_from_torchs_layers(norm, activation):
 
 
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
-def test_the_hidden_layers_of_the_mlp_start_with_the_gain_of_their_activation(activation):
+def test_the_hidden_layer_of_the_mlp_start_with_the_gain_of_their_activation(activation):
     model = MLP(27, 3, 10, 300, 2, activation=activation, generator=torch.Generator().manual_seed(0))
     hidden = [layer.weight for layer in model.layers if isinstance(layer, Linear)][:-1]
     for weight in hidden:
@@ -209,7 +209,7 @@ def test_the_same_generator_gives_the_same_network_and_a_loss_near_ln_v():
 
 
 def test_modes_reach_every_part_and_evaluation_restores_them():
-    model = MLP(27, 3, n_layers=2, norm="batch")
+    model = MLP(27, 3, n_layer=2, norm="batch")
     inner = Sequential(model, Sequential(ReLU()))
     assert [name for name, _ in inner.named_modules()][:3] == ["", "0", "0.0"]
     assert all(not module.training for module in inner.eval().modules())
@@ -257,3 +257,72 @@ def test_a_hook_sees_each_forward_pass_until_it_is_removed():
 def test_a_mistake_gets_a_sentence(use, message):
     with pytest.raises(ValueError, match=message):
         use()
+
+
+# As torch.nn has them
+
+
+def pair(norm="batch"):
+    """The same network of ours and of torch, with different numbers."""
+    ours = Sequential(Linear(4, 6), BatchNorm1d(6), Tanh(), Linear(6, 2))
+    theirs = nn.Sequential(nn.Linear(4, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 2))
+    return ours, theirs
+
+
+def test_a_state_goes_from_torch_to_ours_and_back():
+    ours, theirs = pair()
+    x = random(5, 4, dtype=torch.float32)
+    theirs(x)  # moves the running statistics
+    assert ours.state_dict().keys() == theirs.state_dict().keys()
+    ours.load_state_dict(theirs.state_dict())
+    for mode in (True, False):
+        torch.testing.assert_close(ours.train(mode)(x), theirs.train(mode)(x))
+    again = pair()[1]
+    again.load_state_dict(ours.state_dict())
+    torch.testing.assert_close(again.eval()(x), ours.eval()(x))
+
+
+def test_a_state_that_does_not_fit_is_refused_and_changes_nothing():
+    ours, _ = pair()
+    before = {name: tensor.clone() for name, tensor in ours.state_dict().items()}
+    other = {**before, "0.weight": torch.zeros(6, 5)}
+    with pytest.raises(ValueError, match=r"0.weight has shape \(6, 4\) here, and \(6, 5\) in the state"):
+        ours.load_state_dict(other)
+    with pytest.raises(ValueError, match=r"other names than this Sequential: 3.bias"):
+        ours.load_state_dict({name: tensor for name, tensor in before.items() if name != "3.bias"})
+    assert all(torch.equal(tensor, before[name]) for name, tensor in ours.state_dict().items())
+
+
+def test_a_model_moves_to_another_dtype_as_in_torch():
+    ours, theirs = pair()
+    ours.load_state_dict(theirs.state_dict())
+    x = random(5, 4)
+    torch.testing.assert_close(ours.to(torch.float64)(x), theirs.to(torch.float64)(x))
+    dtypes = {name: tensor.dtype for name, tensor in theirs.state_dict().items()}
+    assert {name: tensor.dtype for name, tensor in ours.state_dict().items()} == dtypes
+    assert all(p.requires_grad for p in ours.parameters())
+
+
+def test_children_zero_grad_and_repr_are_torchs():
+    ours, theirs = pair()
+    ours(random(5, 4, dtype=torch.float32)).sum().backward()
+    ours.zero_grad()
+    assert all(p.grad is None for p in ours.parameters())
+    assert [type(child).__name__ for child in ours.children()] == [
+        type(child).__name__ for child in theirs.children()
+    ]
+    for mine, its in zip(ours.children(), theirs.children(), strict=True):
+        assert repr(mine).split(")")[0] == repr(its).split(", affine")[0].split(")")[0]
+    assert repr(ours).splitlines()[0] == "Sequential("
+    assert "  (1): BatchNorm1d(6, eps=1e-05, momentum=0.1)" in repr(ours)
+
+
+def test_a_hook_that_is_removed_twice_is_removed_once_and_others_stay():
+    layer, seen = Linear(2, 2), []
+    first = layer.register_forward_hook(lambda *_: seen.append("first"))
+    layer.register_forward_hook(lambda *_: seen.append("second"))
+    layer(torch.zeros(1, 2))
+    first.remove()
+    first.remove()
+    layer(torch.zeros(1, 2))
+    assert seen == ["first", "second", "second"]

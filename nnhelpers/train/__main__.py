@@ -1,0 +1,94 @@
+"""The command line of training: `python -m nnhelpers.train --help`."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import sys
+from collections.abc import Sequence
+
+import torch
+
+from ..sampling import complete
+from .run import load_run, train
+from .settings import Settings, read_flags
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """0; 130 or 143 after Ctrl-C or SIGTERM; 2 for bad input, 1 if the training failed."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        if arguments[:1] == ["sample"]:
+            return _sample(arguments[1:])
+        return _train(read_flags(arguments))
+    except (ValueError, OSError) as error:
+        _complain(f"error: {error}")
+        return 2
+    except (FloatingPointError, torch.OutOfMemoryError) as error:
+        _complain(f"error: {error}")
+        return 1
+    except KeyboardInterrupt:
+        _complain("stopped at once; --resume goes on from the last checkpoint")
+        return 130
+
+
+def _train(settings: Settings) -> int:
+    log = train(settings)
+    if log.signal:
+        command = f"python -m nnhelpers.train --resume --out {shlex.quote(settings.out)}"
+        _say(f"stopped after step {len(log.losses):,}; {command} goes on")
+        return 128 + log.signal
+    _say(f"{log.sample}\n")
+    _say(f"best: {log.best_loss:.4f} nats a token, at step {log.best_step:,}; {log.seconds:.1f} seconds")
+    return 0
+
+
+def _sample(arguments: Sequence[str]) -> int:
+    parser = argparse.ArgumentParser(
+        "python -m nnhelpers.train sample", description="Print what a trained model writes."
+    )
+    parser.add_argument("folder", help="folder of a run")
+    parser.add_argument("--prompt", default="\n", help="text that the sample goes on from (a newline)")
+    parser.add_argument("--tokens", type=int, default=300, help="number of tokens to add (300)")
+    parser.add_argument("--temperature", type=float, default=1.0, help="below 1 safer, above 1 wilder (1.0)")
+    parser.add_argument("--top-k", type=int, help="draw from the so many most likely tokens only")
+    parser.add_argument(
+        "--top-p", type=float, help="draw from the most likely tokens that reach this probability"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="another seed gives another sample (0)")
+    parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
+    options = parser.parse_args(arguments)
+    model, tokenizer = load_run(options.folder, options.checkpoint)
+    text = complete(
+        model,
+        tokenizer,
+        options.prompt,
+        options.tokens,
+        temperature=options.temperature,
+        top_k=options.top_k,
+        top_p=options.top_p,
+        seed=options.seed,
+    )
+    _say(text)
+    return 0
+
+
+def _say(text: str) -> None:
+    """Print on standard output, once for all processes; what its encoding cannot hold is written as an escape."""
+    _print(text, sys.stdout)
+
+
+def _complain(text: str) -> None:
+    _print(text, sys.stderr)
+
+
+def _print(text: str, stream: object) -> None:
+    if os.environ.get("RANK", "0") != "0":
+        return
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)  # type: ignore[call-overload]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
