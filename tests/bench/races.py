@@ -98,7 +98,7 @@ def classic_wavenet() -> list[dict]:
         torch.manual_seed(len(reached))
         model = wavenet.WaveNet(27, 80, (1, 2, 4, 8), dropout=0.05, bos_id=0, generator=generator)
         options = {"optimizer": "muon", "schedule": "cosine", "warmup_steps": 45, "weight_decay": 0.1}
-        deal = packed_words(*whole_train, n_positions=1024)
+        deal = packed_words(*whole_train, n_tokens=1024)
         fit(model, deal, 900, lr=0.01, progress=False, **options)
         reached.append(evaluation.nll(model, *whole_dev))
 
