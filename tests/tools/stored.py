@@ -23,12 +23,12 @@ def text_of(cell: NotebookNode) -> str:
 
 
 def chosen(names: list[str]) -> list[Path]:
-    """All notebooks, or those meant by 03, 03_mlp or notebooks/03_mlp.ipynb; an unknown name raises `ValueError`."""
+    """All notebooks, or those meant by 03, 03_mlp or notebooks/03_mlp.ipynb; an unknown name ends the command."""
     paths = []
     for name in names:
         found = [path for path in NOTEBOOKS if path.stem.startswith(Path(name).stem)]
         if not found:
             known = ", ".join(path.stem for path in NOTEBOOKS)
-            raise ValueError(f"there is no notebook {name!r}; there are {known}")
+            raise SystemExit(f"there is no notebook {name!r}; there are {known}")
         paths += found
     return paths or NOTEBOOKS
