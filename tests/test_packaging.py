@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import re
 import subprocess
@@ -83,7 +82,7 @@ def test_ci_calls_the_test_command_of_the_readme():
 
 def test_make_knows_every_command_that_the_readme_names():
     readme, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
-    commands = set(re.findall(r"\bmake ([a-z]+)\b", readme))
+    commands = set(re.findall(r"(?:`|\n    )make ([a-z]+)\b", readme))
     assert {"lab", "test", "execute"} <= commands
     for command in commands:
         assert re.search(rf"^{command}:", makefile, re.M), command
@@ -117,44 +116,10 @@ def test_python_too_old_gets_a_sentence(tmp_path):
     assert not (tmp_path / ".venv").exists()
 
 
-def test_no_module_of_the_package_is_long_and_all_is_small():
-    lengths = {path.name: path.read_text().count("\n") for path in (ROOT / "nnhelpers").glob("*.py")}
-    assert max(lengths.values()) <= 350, lengths
-    assert sum(lengths.values()) <= 5500
-
-
 def test_importing_the_package_loads_neither_torch_nor_matplotlib():
     code = "import sys, nnhelpers; print([m for m in ('torch', 'matplotlib', 'numpy') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
-
-
-MODELS = {"micrograd", "ngram", "mlp", "backprop", "wavenet", "gpt", "bpe"}
-DOORS = {"train", "interop"}
-
-
-def siblings(path: Path) -> set[str]:
-    """The modules of the package that a module imports, in whatever way it is written."""
-    names = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (
-            node.level or (node.module or "").split(".")[0] == "nnhelpers"
-        ):
-            inside = (node.module or "").removeprefix("nnhelpers").strip(".")
-            names |= {inside.split(".")[0]} if inside else {alias.name for alias in node.names}
-        elif isinstance(node, ast.Import):
-            names |= {a.name.split(".")[1] for a in node.names if a.name.startswith("nnhelpers.")}
-    return names
-
-
-def test_arrows_point_down_only(tmp_path):
-    for path in (ROOT / "nnhelpers").glob("*.py"):
-        if path.stem not in DOORS:
-            assert not siblings(path) & (MODELS | DOORS), path.name
-    (tmp_path / "m.py").write_text(
-        "from . import data, ngram\nimport nnhelpers.gpt\nfrom nnhelpers import bpe\nfrom .mlp import X"
-    )
-    assert siblings(tmp_path / "m.py") == {"data", "ngram", "gpt", "bpe", "mlp"}
 
 
 def test_a_wheel_holds_the_corpora_and_works_outside_the_checkout(tmp_path):
@@ -183,7 +148,8 @@ def test_a_wheel_holds_the_corpora_and_works_outside_the_checkout(tmp_path):
     subprocess.run([sys.executable, "-m", "zipfile", "-e", str(wheel), str(site)], check=True)
     code = (
         "from nnhelpers import data; "
-        "print(data.data_folder().name, len(data.load_names()), len(data.load_ranks('gpt2')))"
+        "ranks = (data.data_folder() / 'gpt2.tiktoken').read_bytes().splitlines(); "
+        "print(data.data_folder().name, len(data.load_names()), len(ranks))"
     )
     python = tmp_path / "venv" / "bin" / "python"
     out = subprocess.run(

@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -114,10 +115,10 @@ def test_jupyterlab_starts_without_make_too():
 
 
 def test_the_results_in_the_table_of_lectures_are_those_of_the_scoreboard():
-    from nnhelpers import results
+    from nnhelpers.course.scoreboard import Corpus, load_scoreboard
 
     table = README.split("## The lectures")[1].split("##")[0]
-    nats = {f"{row.nats:.2f}" for corpus in results.CORPORA for row in results.load(corpus)}
+    nats = {f"{row.nats:.2f}" for corpus in get_args(Corpus) for row in load_scoreboard(corpus)}
     quoted = re.findall(r"\d\.\d\d", table)
     assert quoted
     assert set(quoted) <= nats

@@ -12,8 +12,10 @@ import tokenizers
 import torch
 import transformers
 
-from nnhelpers import batches, bpe, data, gpt, sampling, training
+from nnhelpers import batches, bpe, data, gpt, huggingface, sampling
 from nnhelpers import micrograd as ours_micrograd
+from nnhelpers.fit import batch_loss
+from nnhelpers.optim import make_optimizer
 
 from .duel import duel
 
@@ -63,7 +65,7 @@ def tokenizer_training() -> list[dict]:
 
 def encoding() -> list[dict]:
     pattern, special = bpe.BUILT_IN["gpt2"]
-    ranks, against = data.load_ranks("gpt2"), f"tiktoken {tiktoken.__version__}"
+    ranks, against = bpe.load_ranks("gpt2"), f"tiktoken {tiktoken.__version__}"
     rust = tiktoken.Encoding("gpt2", pat_str=pattern, mergeable_ranks=ranks, special_tokens=special)
     ours = bpe.BPETokenizer(ranks, pattern, special)
 
@@ -79,7 +81,7 @@ def encoding() -> list[dict]:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
-        ours.to_huggingface(folder)
+        huggingface.save_tokenizer(ours, folder)
         other = tokenizers.Tokenizer.from_file(f"{folder}/tokenizer.json")
     against = f"tokenizers {tokenizers.__version__}, one thread"
     return [*rows, duel(f"{what}, cold cache", against, cold, lambda: other.encode(plays()))]
@@ -107,9 +109,7 @@ def transformer_step() -> list[dict]:
     ours, theirs = twins(128)
     ids = torch.arange(100_000) * 7919 % 512
     x, y = next(batches.text_batches(ids, 128, 12))
-    optimizers = {
-        id(model): training.make_optimizer(model.parameters(), "adamw", 1e-3) for model in (ours, theirs)
-    }
+    optimizers = {id(model): make_optimizer(model.parameters(), "adamw", 1e-3) for model in (ours, theirs)}
 
     def step(model, loss_of):
         optimizers[id(model)].zero_grad()
@@ -125,7 +125,7 @@ def transformer_step() -> list[dict]:
         duel(
             what,
             against,
-            lambda: step(ours, lambda: training.batch_loss(ours, x, y)),
+            lambda: step(ours, lambda: batch_loss(ours, x, y)),
             lambda: step(theirs, their_loss),
             runs=15,
         )

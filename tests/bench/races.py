@@ -9,17 +9,19 @@ from itertools import islice
 import torch
 import torch.nn.functional as F
 
-from nnhelpers import backprop, data, evaluation, mlp, training, wavenet
-from nnhelpers.batches import packed_words
+from nnhelpers import backprop, data, evaluation, mlp, wavenet
+from nnhelpers.batches import context_windows, minibatches, packed_words, whole_words
+from nnhelpers.characters import CharTokenizer
+from nnhelpers.fit import fit
 
 from .duel import duel
 
 STEPS, TIMED = 200_000, 4_000  # a classic run, and what is timed of it
 
 
-def names() -> tuple[data.Split, data.CharTokenizer]:
+def names() -> tuple[data.Split, CharTokenizer]:
     words = data.load_names()
-    return data.split(words, seed=42), data.CharTokenizer(words, boundary=".")
+    return data.split(words, seed=42), CharTokenizer(words, boundary=".")
 
 
 def draws(x: torch.Tensor, y: torch.Tensor) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
@@ -57,7 +59,7 @@ def tanh_network() -> tuple[list[torch.Tensor], Callable]:
 
 def classic_mlp() -> list[dict]:
     parts, tokenizer = names()
-    train, dev = (data.context_windows(part, tokenizer, 3) for part in (parts.train, parts.dev))
+    train, dev = (context_windows(part, tokenizer, 3) for part in (parts.train, parts.dev))
     parameters, forward = tanh_network()
     plain_sgd(parameters, forward, draws(*train), STEPS)
     classic = evaluation.nll(forward, *dev)
@@ -65,8 +67,8 @@ def classic_mlp() -> list[dict]:
 
     def ours() -> None:
         model = mlp.MLP(27, 3, n_embd=10, n_hidden=200, generator=torch.Generator().manual_seed(len(reached)))
-        deal = training.minibatches(*train, 1024)
-        training.fit(model, deal, 1600, rate=0.02, weight_decay=0.05, progress=False)
+        deal = minibatches(*train, 1024)
+        fit(model, deal, 1600, lr=0.02, weight_decay=0.05, progress=False)
         reached.append(evaluation.nll(model, *dev))
 
     parameters, forward = tanh_network()
@@ -84,20 +86,20 @@ def classic_mlp() -> list[dict]:
 
 def classic_wavenet() -> list[dict]:
     parts, tokenizer = names()
-    train, dev = (data.context_windows(part, tokenizer, 8) for part in (parts.train, parts.dev))
+    train, dev = (context_windows(part, tokenizer, 8) for part in (parts.train, parts.dev))
     tree = wavenet.Tree(27, 8, n_embd=24, n_hidden=128, generator=torch.Generator().manual_seed(0))
     plain_sgd(list(tree.parameters()), tree, draws(*train), STEPS)
     classic = evaluation.nll(tree, *dev)
-    whole_train, whole_dev = (data.whole_words(part, tokenizer) for part in (parts.train, parts.dev))
+    whole_train, whole_dev = (whole_words(part, tokenizer) for part in (parts.train, parts.dev))
     reached = []
 
     def ours() -> None:
         generator = torch.Generator().manual_seed(len(reached))
         torch.manual_seed(len(reached))
-        model = wavenet.WaveNet(27, 80, (1, 2, 4, 8), dropout=0.05, start_id=0, generator=generator)
-        options = {"optimizer": "muon", "schedule": "cosine", "warmup": 45, "weight_decay": 0.1}
-        deal = packed_words(*whole_train, n_positions=1024)
-        training.fit(model, deal, 900, rate=0.01, progress=False, **options)
+        model = wavenet.WaveNet(27, 80, (1, 2, 4, 8), dropout=0.05, bos_id=0, generator=generator)
+        options = {"optimizer": "muon", "schedule": "cosine", "warmup_steps": 45, "weight_decay": 0.1}
+        deal = packed_words(*whole_train, n_tokens=1024)
+        fit(model, deal, 900, lr=0.01, progress=False, **options)
         reached.append(evaluation.nll(model, *whole_dev))
 
     fresh = wavenet.Tree(27, 8, n_embd=24, n_hidden=128, generator=torch.Generator().manual_seed(0))

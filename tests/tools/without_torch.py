@@ -8,7 +8,9 @@ import sys
 import tempfile
 from pathlib import Path
 
-from nnhelpers import bpe, checks, data, micrograd, ngram
+from nnhelpers import bpe, data, micrograd, ngram
+from nnhelpers.characters import CharTokenizer
+from nnhelpers.course import checks
 
 
 def autograd() -> None:
@@ -28,7 +30,7 @@ def autograd() -> None:
 def counting() -> None:
     words = data.load_names()
     train, dev, _ = data.split(words, seed=42)
-    letters = data.CharTokenizer(words, boundary=".")
+    letters = CharTokenizer(words, boundary=".")
 
     def windows(part, order):
         rows = [[0] * (order - 1) + letters.encode(word) + [0] for word in part]

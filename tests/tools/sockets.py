@@ -25,7 +25,7 @@ def use_sockets() -> None:
         self.transport, self.ip = "ipc", os.path.join(folder, "socket")
 
     if os.name == "posix":
-        KernelManager.__init__ = init
+        KernelManager.__init__ = init  # type: ignore[method-assign]
 
 
 use_sockets()

@@ -1,4 +1,4 @@
-"""`make pythons`: tests/without_torch.py on every Python from 3.11 on that is here, each in a fresh environment."""
+"""`make pythons`: without_torch.py on every Python from 3.11 on that is here, each in a fresh environment."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 NEEDED = ("numpy", "regex", "tqdm")
 
 
@@ -41,7 +41,7 @@ def check(python: str) -> bool:
         )
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
         return not subprocess.run(
-            [inside, ROOT / "tests" / "without_torch.py"], env=environment, check=False
+            [inside, ROOT / "tests" / "tools" / "without_torch.py"], env=environment, check=False
         ).returncode
 
 

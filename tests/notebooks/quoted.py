@@ -5,15 +5,21 @@ A number with two decimals or more is a measurement or a setting. It has to be p
 it says where: `<!-- 3.12 -->` a section of the same notebook, `<!-- lecture 3 -->` the outputs of another notebook,
 `<!-- 2.1331 - 2.0128 -->` the difference of two numbers that this notebook prints, `<!-- source -->` a publication that
 the text names, or a trial that no cell repeats.
+
+A quoted number is a printed one rounded. Where a tag widens the band of the cell that prints it, the quoted number may
+lie in that band.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from decimal import Decimal
+from typing import NamedTuple
 
-from execute import text_of
+from bands import UNIT_ONLY, Band, band_of, within
 from nbformat import NotebookNode
+from stored import tags, text_of
 
 NUMBER = re.compile(r"(?<![\d.,:])(\d+\.\d{2,})(?!\d|\.\d)(?:\**)(?:\s?<!-- ([^>]*?) -->)?")
 NOT_PROSE = re.compile(r"```.*?```|`[^`]*`|\$\$.*?\$\$|\$[^$]*\$|\]\([^)]*\)", re.S)
@@ -36,20 +42,38 @@ def sections(notebook: NotebookNode) -> dict[str, list[NotebookNode]]:
     return found
 
 
-def numbers_of(cells: list[NotebookNode]) -> set[str]:
+class Printed(NamedTuple):
+    """A number as a cell prints it, and the band of the cell; a number of the code has none."""
+
+    number: str
+    band: Band
+
+
+def numbers_of(cells: list[NotebookNode]) -> set[Printed]:
     """What the cells print, and the numbers in their code."""
-    code = [cell for cell in cells if cell.cell_type == "code"]
-    text = "\n".join([text_of(cell) for cell in code] + [cell.source for cell in code])
-    return set(re.findall(r"\d+\.\d+", text.replace(",", "")))
+    found = set()
+    for cell in cells:
+        if cell.cell_type == "code":
+            band = band_of(tags(cell))
+            found |= {Printed(number, band) for number in _decimals(text_of(cell))}
+            found |= {Printed(number, UNIT_ONLY) for number in _decimals(cell.source)}
+    return found
 
 
-def rounds_to(printed: str, number: str) -> bool:
-    """Whether a printed number, which has as many decimals or more, is `number` when it is rounded."""
+def _decimals(text: str) -> list[str]:
+    return re.findall(r"\d+\.\d+", text.replace(",", ""))
+
+
+def supports(printed: Printed, number: str) -> bool:
+    """Whether a printed number is `number` when it is rounded, or lies so near that its band holds both.
+
+    A number with more decimals than were printed is never supported.
+    """
     decimals = len(number.split(".")[1])
-    return (
-        len(printed.split(".")[1]) >= decimals
-        and abs(float(printed) - float(number)) <= 0.500001 * 10**-decimals
-    )
+    if len(printed.number.split(".")[1]) < decimals:
+        return False
+    rounded = abs(float(printed.number) - float(number)) <= 0.500001 * 10**-decimals
+    return rounded or within(Decimal(number), Decimal(printed.number), printed.band)
 
 
 def untied(notebook: NotebookNode, others: dict[int, NotebookNode]) -> Iterator[str]:
@@ -62,17 +86,19 @@ def untied(notebook: NotebookNode, others: dict[int, NotebookNode]) -> Iterator[
                 number, source = match.groups()
                 if source == "source" or (number in parts and not source):  # or the number of a section
                     continue
-                if not any(rounds_to(printed, number) for printed in _supply(name, source, parts, others)):
+                if not any(supports(printed, number) for printed in _supply(name, source, parts, others)):
                     around = prose[max(0, match.start() - 60) : match.end() + 30]
                     yield f"{number} ({source or 'section ' + name}): …{around}…"
 
 
-def _supply(name, source, parts, others) -> set[str]:
+def _supply(
+    name: str, source: str | None, parts: dict[str, list[NotebookNode]], others: dict[int, NotebookNode]
+) -> set[Printed]:
     """The numbers among which a quoted one has to be found; a section or lecture that does not exist supplies none."""
     if terms := re.fullmatch(r"([\d.]+) - ([\d.]+)", source or ""):
         printed = numbers_of([cell for cells in parts.values() for cell in cells])
-        known = all(any(rounds_to(p, term) for p in printed) for term in terms.groups())
-        return {f"{float(terms[1]) - float(terms[2]):.6f}"} if known else set()
+        known = all(any(supports(p, term) for p in printed) for term in terms.groups())
+        return {Printed(f"{float(terms[1]) - float(terms[2]):.6f}", UNIT_ONLY)} if known else set()
     if lecture := re.fullmatch(r"lecture (\d)", source or ""):
         other = others.get(int(lecture[1]))
         return numbers_of(other.cells) if other else set()

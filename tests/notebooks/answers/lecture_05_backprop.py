@@ -1,4 +1,4 @@
-"""The usual wrong answers to the exercises of lecture 5, which their checks must refuse."""
+"""Answers to the exercises of lecture 5: the usual wrong ones, and others that are right."""
 
 WRONG = {
     "# Exercise 1": [
@@ -158,5 +158,42 @@ WRONG = {
         "    dlogits = dlogits * (F.cross_entropy(logits, y, reduction='none') < 3)[:, None]\n"
         "    dflat, dW, _ = backprop.linear_backward(dlogits, flat, W)\n"
         "    return logits, [backprop.embedding_backward(dflat.view(*x.shape, -1), x, 27), dW]",
+    ],
+}
+
+RIGHT = {
+    "# Exercise 1": [
+        """def sigmoid_backward(dout, out):
+    return (out - out**2) * dout
+
+
+def mean_square_backward(x):
+    x = x.clone()
+    n = 1
+    for size in x.shape:
+        n *= size
+    return x.mul_(2 / n)
+""",
+    ],
+    "# Exercise 2": [
+        """def unbroadcast(dout, shape):
+    return dout.sum_to_size(shape)
+""",
+    ],
+    "# Exercise 3": [
+        """def layer_norm_backward(dout, x, gain, eps=1e-5):
+    width = x.shape[-1]
+    rows, douts = x.reshape(-1, width), dout.reshape(-1, width)
+    dx, dgain, dbias = torch.zeros_like(rows), torch.zeros_like(gain), torch.zeros_like(gain)
+    for i in range(len(rows)):
+        centred = rows[i] - rows[i].mean()
+        s = torch.sqrt(centred.pow(2).mean() + eps)
+        xhat = centred / s
+        dxhat = douts[i] * gain
+        dx[i] = (dxhat - dxhat.mean() - xhat * (dxhat * xhat).mean()) / s
+        dgain += douts[i] * xhat
+        dbias += douts[i]
+    return dx.view(x.shape), dgain, dbias
+""",
     ],
 }

@@ -1,4 +1,4 @@
-"""The usual wrong answers to the exercises of lecture 3, which their checks must refuse."""
+"""Answers to the exercises of lecture 3: the usual wrong ones, and others that are right."""
 
 WRONG = {
     "# Exercise 1": [
@@ -12,13 +12,13 @@ WRONG = {
     ],
     "# Exercise 2": [
         "def log_probability(model, tokenizer, name, block_size):\n"
-        "    x, y = data.context_windows([name], tokenizer, block_size)\n"
+        "    x, y = context_windows([name], tokenizer, block_size)\n"
         "    return -evaluation.nll(model, x, y)",  # the mean
         "def log_probability(model, tokenizer, name, block_size):\n"
-        "    x, y = data.context_windows([name], tokenizer, block_size)\n"
+        "    x, y = context_windows([name], tokenizer, block_size)\n"
         "    return -evaluation.token_nll(model, x, y)[:-1].sum().item()",  # without the end
         "def log_probability(model, tokenizer, name, block_size):\n"
-        "    x, y = data.context_windows([name], tokenizer, block_size)\n"
+        "    x, y = context_windows([name], tokenizer, block_size)\n"
         "    return evaluation.token_nll(model, x, y).sum().item()",  # the sign
     ],
     "# Exercise 3": [
@@ -61,6 +61,33 @@ WRONG = {
         "small_but_good = best",  # too large
         "small_but_good = mlp.MLP(27, 8, n_embd=5, n_hidden=170, generator=torch.Generator().manual_seed(0))",
         "small_but_good = mlp.MLP(27, 8, n_embd=5, n_hidden=170, generator=torch.Generator().manual_seed(0))\n"
-        "training.fit(small_but_good, training.minibatches(*long_dev, 512), 1000, rate=0.02)",  # has seen dev
+        "fit(small_but_good, minibatches(*long_dev, 512), 1000, lr=0.02)",  # has seen dev
+    ],
+}
+
+RIGHT = {
+    "# Exercise 1": [
+        """def count_parameters(vocab_size, block_size, n_embd, n_hidden):
+    return sum(p.numel() for p in mlp.MLP(vocab_size, block_size, n_embd, n_hidden).parameters())
+""",
+    ],
+    "# Exercise 3": [
+        """def smallest_loss(windows, targets):
+    from collections import Counter
+
+    pairs = Counter((tuple(w), t) for w, t in zip(windows, targets))
+    contexts = Counter(tuple(w) for w in windows)
+    return -sum(n * math.log(n / contexts[w]) for (w, t), n in pairs.items()) / len(targets)
+""",
+    ],
+    "# Exercise 5": [
+        """def accumulated_gradient(model, batches):
+    n = sum(len(y) for x, y in batches)
+    parts = []
+    for x, y in batches:
+        loss = F.cross_entropy(model(x), y, reduction="sum") / n
+        parts.append(torch.autograd.grad(loss, list(model.parameters())))
+    return tuple(sum(gradients) for gradients in zip(*parts))
+""",
     ],
 }

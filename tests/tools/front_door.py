@@ -9,19 +9,19 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
 import nbformat
 from PIL import Image
+from stored import NOTEBOOKS, ROOT
 
-from nnhelpers import results
+from nnhelpers.course.scoreboard import Corpus, ScoreRow, load_scoreboard
 from nnhelpers.files import read_json, write_bytes
 
-ROOT = Path(__file__).resolve().parent.parent
 README, DATA = ROOT / "README.md", ROOT / "data"
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
 
 
-def scoreboard(rows: Sequence[results.Result]) -> str:
+def scoreboard(rows: Sequence[ScoreRow]) -> str:
     """The rows as a Markdown table; a trained network's third decimal depends on the processor and is left out."""
     lines = [
         "| | lecture | model | nats/char | ± s.e. | bits/char | parameters | seconds | how |",
@@ -30,7 +30,7 @@ def scoreboard(rows: Sequence[results.Result]) -> str:
     for number, row in enumerate(rows, start=1):
         lines.append(
             f"| {number} | {row.lecture} | {row.model} | {row.nats:.2f} | {row.standard_error:.2f} | "
-            f"{row.nats / math.log(2):.2f} | {row.n_parameters:,} | {row.seconds:.1f} | {row.how} |"
+            f"{row.nats / math.log(2):.2f} | {row.n_parameters:,} | {row.seconds:.1f} | {row.method} |"
         )
     return "\n".join(lines)
 
@@ -62,22 +62,23 @@ def lectures() -> str:
         figures = sum("image/png" in o.get("data", {}) for cell in cells for o in cell.get("outputs", []))
         lines.append(
             f"| [{path.stem}](notebooks/{path.name}) | {words:,} | {len(cells)} | {figures} | {tags['exercise']} | "
-            f"{tags['standalone']} | {seconds.get(path.stem, '')} |"
+            f"{tags['copy'] + tags['standalone']} | {seconds.get(path.stem, '')} |"
         )
     return "\n".join(lines)
 
 
 def blocks() -> dict[str, str]:
     """What stands between `<!-- name -->` and `<!-- end -->` in the README, by name."""
-    tables = {f"scoreboard {corpus}": scoreboard(results.load(corpus)) for corpus in results.CORPORA}
+    tables = {f"scoreboard {corpus}": scoreboard(load_scoreboard(corpus)) for corpus in get_args(Corpus)}
     return {**tables, "bench": bench(read_json(DATA / "bench.json")), "lectures": lectures()}
 
 
 def with_blocks(readme: str) -> str:
     """The README with its blocks made anew; a marker that is missing raises `ValueError`."""
     for name, block in blocks().items():
-        pattern = rf"(<!-- {re.escape(name)} -->\n).*?(\n<!-- end -->)"
-        readme, n_found = re.subn(pattern, lambda m, block=block: m[1] + block + m[2], readme, flags=re.S)
+        pattern = rf"(?<=<!-- {re.escape(name)} -->\n).*?(?=\n<!-- end -->)"
+        # a backslash in the block means itself
+        readme, n_found = re.subn(pattern, block.replace("\\", r"\\"), readme, flags=re.S)
         if n_found != 1:
             raise ValueError(
                 f"README.md needs one block between <!-- {name} --> and <!-- end -->, found {n_found}"

@@ -1,4 +1,4 @@
-"""Lecture 7: answers that the checks must refuse."""
+"""Answers to the exercises of lecture 7: the usual wrong ones, and others that are right."""
 
 _TOP_P = (
     "def top_p(probabilities, p):\n    ordered, order = probabilities.sort(descending=True, stable=True)\n"
@@ -16,7 +16,7 @@ _BEST = (
     "def best_from(some_batches):\n"
     "    config = gpt.GPTConfig.modern(66, 32, n_layer=2, n_head=4, n_embd={width})\n"
     "    model = gpt.GPT(config, torch.Generator().manual_seed(0))\n"
-    "    training.fit(model, some_batches, {steps}, 0.003, progress=False)\n    return model"
+    "    fit(model, some_batches, {steps}, 0.003, progress=False)\n    return model"
 )
 
 WRONG = {
@@ -77,6 +77,45 @@ WRONG = {
         "def best_from(some_batches):\n"  # looks ahead
         "    torch.manual_seed(0)\n"
         "    model = OurGPT(66, 32, 1, 4, 64, causal=False)\n"
-        "    training.fit(model, some_batches * 2, 120, 0.003, progress=False)\n    return model",
+        "    fit(model, some_batches * 2, 120, 0.003, progress=False)\n    return model",
+    ],
+}
+
+RIGHT = {
+    "# Exercise 1": [
+        """def window_mask(T, width):
+    ones = torch.ones(T, T, dtype=torch.bool)
+    return ones.tril() & ones.triu(1 - width)
+""",
+        """def window_mask(T, width):
+    import numpy
+
+    return torch.from_numpy(numpy.tri(T, dtype=bool) & ~numpy.tri(T, k=-width, dtype=bool))
+""",
+    ],
+    "# Exercise 2": [
+        """weights_by_hand = torch.tensor([0.25, 0.75])
+output_by_hand = (2, 3)
+""",
+    ],
+    "# Exercise 3": [
+        """def top_p(probabilities, p):
+    kept, total = [0.0] * len(probabilities), 0.0
+    for i in sorted(range(len(probabilities)), key=lambda i: probabilities[i].item(), reverse=True):
+        if total >= p:
+            break
+        kept[i] = probabilities[i].item()
+        total += kept[i]
+    return torch.tensor(kept, dtype=torch.float64) / sum(kept)
+""",
+    ],
+    "# Exercise 4": [
+        """def grouped_step(q, k, v, keys, values):
+    keys, values = torch.cat((keys, k), 2), torch.cat((values, v), 2)
+    B, H, _, d = q.shape
+    grouped = q.view(B, k.shape[1], H // k.shape[1], d)
+    weights = torch.softmax(grouped @ keys.transpose(2, 3) * d**-0.5, dim=-1)
+    return (weights @ values).view(B, H, 1, d), keys, values
+""",
     ],
 }

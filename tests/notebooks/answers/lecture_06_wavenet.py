@@ -1,4 +1,4 @@
-"""The usual wrong answers to the exercises of lecture 6, which their checks must refuse."""
+"""Answers to the exercises of lecture 6: the usual wrong ones, and others that are right."""
 
 _RIGHT_REACH = (
     "def reach(kernel_sizes, dilations):\n"
@@ -116,17 +116,68 @@ WRONG = {
     ],
     "# Exercise 6": [
         # too large
-        "my_settings = {'rate': 0.02, 'optimizer': 'muon', 'schedule': 'cosine'}\n\n\n" + _NETWORK.format(64),
+        "my_settings = {'lr': 0.02, 'optimizer': 'muon', 'schedule': 'cosine'}\n\n\n" + _NETWORK.format(64),
         # the network of the race itself
-        "my_settings = {'rate': 0.02, 'optimizer': 'muon', 'schedule': 'cosine', 'warmup': 10}\n\n\n"
+        "my_settings = {'lr': 0.02, 'optimizer': 'muon', 'schedule': 'cosine', 'warmup_steps': 10}\n\n\n"
         + _NETWORK.format(32),
         # it looks ahead
-        "my_settings = {'rate': 0.01}\n\n\n"
-        "def my_network():\n    return TwoConvs((1, 1), generator=seeded())",
+        "my_settings = {'lr': 0.01}\n\n\ndef my_network():\n    return TwoConvs((1, 1), generator=seeded())",
         # more steps than the others have
-        "my_settings = {'rate': 0.02, 'n_steps': 2000}\n\n\n" + _NETWORK.format(32),
+        "my_settings = {'lr': 0.02, 'n_steps': 2000}\n\n\n" + _NETWORK.format(32),
         # trained before
-        "my_settings = {'rate': 0.001, 'optimizer': 'adamw'}\n\n\n"
+        "my_settings = {'lr': 0.001, 'optimizer': 'adamw'}\n\n\n"
         "def my_network():\n    return copy.deepcopy(quick)",
+    ],
+}
+
+RIGHT = {
+    "# Exercise 1": [
+        """def reach(kernel_sizes, dilations):
+    total = 1
+    for K, d in zip(kernel_sizes, dilations):
+        total += K * d - d
+    return total
+
+
+def layers_needed(kernel_size, n_letters):
+    n = 0
+    while kernel_size**n < n_letters:
+        n += 1
+    return n
+""",
+    ],
+    "# Exercise 2": [
+        """def causal_conv(x, weight, bias, dilation):
+    out = torch.zeros(x.shape[0], weight.shape[0], x.shape[2], dtype=x.dtype)
+    for t in range(x.shape[2]):
+        for k in range(weight.shape[2]):
+            s = t - dilation * (weight.shape[2] - 1 - k)
+            if s >= 0:
+                out[:, :, t] += x[:, :, s] @ weight[:, :, k].T
+    if bias is not None:
+        out += bias.view(1, -1, 1)
+    return out
+""",
+    ],
+    "# Exercise 4": [
+        """def fuse(x, n):
+    if x.shape[1] % n != 0:
+        raise ValueError("the letters do not come out even")
+    return torch.cat([x[:, i::n] for i in range(n)], dim=2)
+
+
+def as_kernel(weight, n):
+    return torch.stack(weight.chunk(n, dim=1), dim=2)
+""",
+    ],
+    "# Exercise 5": [
+        """def queue_step(x, queues, layers):
+    for queue, (weight, bias, dilation) in zip(queues, layers):
+        oldest = queue[:, :, 0].clone()
+        queue[:, :, :-1] = queue[:, :, 1:].clone()
+        queue[:, :, -1] = x
+        x = x + torch.tanh(F.linear(oldest, weight[:, :, 0]) + F.linear(x, weight[:, :, 1], bias))
+    return x, queues
+""",
     ],
 }

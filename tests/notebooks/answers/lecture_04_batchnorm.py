@@ -1,4 +1,4 @@
-"""The usual wrong answers to the exercises of lecture 4, which their checks must refuse."""
+"""Answers to the exercises of lecture 4: the usual wrong ones, and others that are right."""
 
 WRONG = {
     "# Exercise 1": [
@@ -51,10 +51,41 @@ WRONG = {
     ],
     "# Exercise 6": [
         "def deep_and_bare():\n    return best",  # shallow, and it reads other windows
-        "def deep_and_bare():\n    return build(n_hidden=100, n_layers=8)",  # not trained
-        "def deep_and_bare():\n    model = build(n_hidden=50, n_layers=8, norm='batch')\n"
+        "def deep_and_bare():\n    return build(n_hidden=100, n_layer=8)",  # not trained
+        "def deep_and_bare():\n    model = build(n_hidden=50, n_layer=8, norm='batch')\n"
         "    train(model, 400, 0.01, optimizer='adamw', schedule='one_cycle')\n    return model",
         "def deep_and_bare():\n    model = build()\n"
         "    train(model, 600, 0.02, optimizer='adamw', schedule='one_cycle')\n    return model",
+    ],
+}
+
+RIGHT = {
+    "# Exercise 1": [
+        """def leaky_gain(a):
+    return torch.nn.init.calculate_gain("leaky_relu", a)
+""",
+    ],
+    "# Exercise 2": [
+        """def my_rms_norm(x, gain, eps=1e-5):
+    return x / torch.sqrt(x.pow(2).mean(-1, keepdim=True) + eps) * gain
+""",
+    ],
+    "# Exercise 3": [
+        """def running_statistics(batches, momentum):
+    mean, var = batches[0].new_zeros(batches[0].shape[1]), batches[0].new_ones(batches[0].shape[1])
+    for batch in batches:
+        mean += momentum * (batch.mean(0) - mean)
+        var += momentum * (batch.var(0) - var)
+    return [mean, var]
+""",
+    ],
+    "# Exercise 4": [
+        """def folded_after(norm_gain, norm_bias, running_mean, running_var, eps, weight, bias):
+    scale = norm_gain * (running_var + eps) ** -0.5
+    new_bias = bias.clone()
+    for i in range(len(scale)):
+        new_bias += weight[:, i] * (norm_bias[i] - running_mean[i] * scale[i])
+    return weight @ torch.diag(scale), new_bias
+""",
     ],
 }

@@ -24,10 +24,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import nbformat
-from execute import NOTEBOOKS, ROOT, SKIPPED, tags
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
+from stored import ROOT, SKIPPED, chosen, tags
 
 PICTURES = ROOT / "build" / "browser"
 # all cells stay in the page, so that they can be counted, and nothing is saved
@@ -115,7 +115,7 @@ def chromium(address: str) -> Iterator[webdriver.Chrome]:
     """A browser with JupyterLab loaded."""
     options = webdriver.ChromeOptions()
     options.binary_location = (
-        shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+        shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome") or ""
     )
     flags = "--headless=new --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run --disable-quic"
     flags += (
@@ -222,8 +222,7 @@ def take_pictures(driver: webdriver.Chrome, stem: str) -> None:
 
 def main(names: list[str]) -> int:
     """Check all notebooks, or those whose names begin as said; two at a time."""
-    stems = tuple(Path(name).stem for name in names)  # 03, 03_mlp and notebooks/03_mlp.ipynb are all fine
-    paths = [path for path in NOTEBOOKS if not stems or path.stem.startswith(stems)]
+    paths = chosen(names)
     PICTURES.mkdir(parents=True, exist_ok=True)
     wrong = []
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Run notebooks from top to bottom and store their outputs: `python tests/execute.py [NOTEBOOK ...]`.
+"""Run notebooks from top to bottom and store their outputs: `python tests/tools/execute.py [NOTEBOOK ...]`.
 
 This is the only way outputs are made. A notebook is written only when all of it has run, and in one piece.
 """
@@ -12,16 +12,15 @@ import time
 from pathlib import Path
 
 import front_door
-import kernels  # noqa: F401  (sets the transport)
 import nbformat
+import sockets  # noqa: F401  (sets the transport)
 from nbclient import NotebookClient
 from nbformat import NotebookNode
+from stored import NOTEBOOKS as NOTEBOOKS
+from stored import ROOT, SKIPPED, chosen, tags
+from stored import text_of as text_of
 
-from nnhelpers import results
-
-ROOT = Path(__file__).resolve().parent.parent
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb"))
-SKIPPED = "nbval-skip"  # cells that want a person: run by neither this nor the tests
+from nnhelpers.course import scoreboard
 
 
 def client(notebook: NotebookNode, timeout: int = 300) -> NotebookClient:
@@ -34,17 +33,6 @@ def client(notebook: NotebookNode, timeout: int = 300) -> NotebookClient:
         coalesce_streams=True,  # a stream arrives in pieces, cut by the clock
         skip_cells_with_tag=SKIPPED,
         resources={"metadata": {"path": str(ROOT / "notebooks")}},
-    )
-
-
-def tags(cell: NotebookNode) -> list[str]:
-    return cell.metadata.get("tags", [])
-
-
-def text_of(cell: NotebookNode) -> str:
-    """All text that a cell has printed or shown."""
-    return "\n".join(
-        o.get("text", "") or o.get("data", {}).get("text/plain", "") for o in cell.get("outputs", [])
     )
 
 
@@ -74,9 +62,11 @@ def write(notebook: NotebookNode, path: Path) -> None:
         raise
 
 
-def main(paths: list[str]) -> None:
-    os.environ[results.WRITE_TO] = str(ROOT / "data" / results.NAME)  # the kernels record their scores there
-    for path in map(Path, paths or NOTEBOOKS):
+def main(names: list[str]) -> None:
+    os.environ[scoreboard.WRITE_TO] = str(
+        ROOT / "data" / scoreboard.NAME
+    )  # the kernels record their scores there
+    for path in chosen(names):
         started = time.perf_counter()
         notebook = nbformat.read(path, as_version=4)
         client(notebook).execute()

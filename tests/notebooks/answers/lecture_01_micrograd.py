@@ -1,4 +1,4 @@
-"""The usual wrong answers to the exercises of lecture 1, which their checks must refuse."""
+"""Answers to the exercises of lecture 1: the usual wrong ones, and others that are right."""
 
 WRONG = {
     "# Exercise 1": [
@@ -56,5 +56,37 @@ WRONG = {
         "    def __mul__(self, o):\n"
         "        return Dual(self.data * o.data, self.slope * o.data + self.data * o.slope)\n"
         "    def tanh(self):\n        t = math.tanh(self.data)\n        return Dual(t, 1 - t * t)",
+    ],
+}
+
+RIGHT = {
+    "# Exercise 2": [
+        """def leaky_relu(x, alpha=0.1):
+    out = V(x.data if x.data > 0 else alpha * x.data, (x,), (1 if x.data > 0 else alpha,))
+    return out
+""",
+    ],
+    "# Exercise 4": [
+        """def cross_entropy(scores, k):
+    top = max(s.data for s in scores)
+    total = V(0.0)
+    for s in scores:
+        total = total + (s - top).exp()
+    return total.log() + top - scores[k]
+""",
+    ],
+    "# Exercise 5": [
+        """def momentum_step(parameters, velocities, rate, mu):
+    for i, p in enumerate(parameters):
+        velocities[i] = mu * velocities[i] + p.grad
+        p.data = p.data - rate * velocities[i]
+    return velocities
+""",
+        """def momentum_step(parameters, velocities, rate, mu):
+    new = tuple(mu * v + p.grad for p, v in zip(parameters, velocities))
+    for p, v in zip(parameters, new):
+        p.data -= rate * v
+    return new
+""",
     ],
 }

@@ -1,4 +1,4 @@
-"""The usual wrong answers to the exercises of lecture 8, which their checks must refuse."""
+"""Answers to the exercises of lecture 8: the usual wrong ones, and others that are right."""
 
 _DROPOUT = (
     "def encode_with_dropout(ids, rank, p, rng):\n    while True:\n"
@@ -108,5 +108,45 @@ WRONG = {
         'times = {"eng": 0, "deu": 0, "ell": 0, "hin": 0, "kor": 0, "mya": 1}',
         'times = {"mya": 36}',
         "times = dict.fromkeys(six, 10**9)",
+    ],
+}
+
+RIGHT = {
+    "# Exercise 1": [
+        """def code_point(raw):
+    (character,) = bytes(raw).decode("utf-8")
+    return int.from_bytes(character.encode("utf-32-be"), "big")
+""",
+    ],
+    "# Exercise 4": [
+        """def fewest_tokens(raw, tokens):
+    from functools import cache
+
+    @cache
+    def fewest(i):
+        if i == len(raw):
+            return 0
+        return min((1 + fewest(j) for j in range(i + 1, len(raw) + 1) if raw[i:j] in tokens), default=math.inf)
+
+    return fewest(0)
+""",
+    ],
+    "# Exercise 5": [
+        """def encode_with_dropout(ids, rank, p, rng):
+    ids = list(ids)
+    while True:
+        found = []
+        for i in range(len(ids) - 1):
+            if (ids[i], ids[i + 1]) in rank and rng.random() >= p:
+                found.append((rank[ids[i], ids[i + 1]], i))
+        if not found:
+            return ids
+        r, i = min(found)
+        ids[i : i + 2] = [256 + r]
+""",
+    ],
+    "# Exercise 6": [
+        """times = {"eng": 2, "deu": 4, "ell": 8, "hin": 8, "kor": 4, "mya": 72}
+""",
     ],
 }

@@ -1,4 +1,4 @@
-"""The usual wrong answers to the exercises of lecture 2, which their checks must refuse."""
+"""Answers to the exercises of lecture 2: the usual wrong ones, and others that are right."""
 
 WRONG = {
     "# Exercise 1": [
@@ -47,5 +47,50 @@ WRONG = {
         "def beats(windows):\n    return windows.zero_()",  # spoils what it is given
         "def beats(windows):\n    members = [ngram.KneserNey(k, 27, 0.9).fit(wide_x, wide_y) for k in (5, 6, 7)]\n"
         "    return sum(m(windows) for m in members)",  # a sum of logits is not a distribution
+    ],
+}
+
+RIGHT = {
+    "# Exercise 2": [
+        """def probabilities_from(counts, alpha):
+    rows = []
+    for row in counts.tolist():
+        total = sum(row) + alpha * len(row)
+        rows.append([(n + alpha) / total if total else 1 / len(row) for n in row])
+    return rows
+""",
+        """def probabilities_from(counts, alpha):
+    import numpy
+
+    table = counts.numpy().astype(float) + alpha
+    table[table.sum(axis=1) == 0] = 1
+    return table / table.sum(axis=1, keepdims=True)
+""",
+    ],
+    "# Exercise 3": [
+        """def index_at(probabilities, u):
+    from itertools import accumulate
+
+    sums = enumerate(accumulate(probabilities))
+    return next((i for i, total in sums if u < total), max(i for i, p in enumerate(probabilities) if p > 0))
+""",
+    ],
+    "# Exercise 5": [
+        """def discounted(counts, lower, D):
+    n = counts.sum().item()
+    out = torch.zeros(len(counts))
+    freed = 0.0
+    for i in range(len(counts)):
+        taken = min(counts[i].item(), D)
+        freed += taken
+        out[i] = (counts[i] - taken) / n
+    return out + freed / n * lower
+""",
+        """def discounted(counts, lower, D):
+    import numpy
+
+    counts, lower = counts.numpy(), lower.numpy()
+    return numpy.maximum(counts - D, 0) / counts.sum() + D * numpy.count_nonzero(counts) / counts.sum() * lower
+""",
     ],
 }
