@@ -20,7 +20,7 @@ SMALL = [
     *(
         "--steps",
         "2",
-        "--warmup",
+        "--warmup-steps",
         "1",
         "--n-layer",
         "1",
@@ -34,7 +34,7 @@ SMALL = [
     *(
         "--batch-size",
         "4",
-        "--accumulate",
+        "--gradient-accumulation-steps",
         "1",
         "--eval-every",
         "2",
@@ -76,7 +76,7 @@ def shell_commands(folder: Path) -> None:
             "2" if word == "4" and words[i] == "--nproc-per-node" else word
             for i, word in enumerate(words[1:])
         ]
-        small = SMALL if "nnhelpers.train" in words else []
+        small = SMALL if "nnhelpers.train" in words and "sample" not in words else []
         if "--preset" in words and "torch.distributed.run" in program:
             small = [*small, "--tokenizer", "gpt2"]
         run([sys.executable, *program, *words, *small], folder)

@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from typing import get_args
 
 import front_door
 import nbformat
@@ -29,7 +30,7 @@ def board(tmp_path, monkeypatch):
 def test_what_is_recorded_can_be_read_and_knows_where_it_comes_from(board):
     returned = scoreboard.record(3, "names", SCORES, tolerance=0.02)
     first, second = scoreboard.load_scoreboard("names", path=board)
-    assert (first.lecture, first.corpus, first.tolerance, first.how) == (3, "names", 0.02, "counted")
+    assert (first.lecture, first.corpus, first.tolerance, first.method) == (3, "names", 0.02, "counted")
     assert (first.nats, second.seconds) == (2.51234, 61.0)
     assert [row.model for row in returned] == [score.model for score in SCORES]
     assert returned[0].nats == SCORES[0].nats
@@ -64,7 +65,7 @@ def test_a_folder_with_other_corpora_has_no_rows_to_compare_with(tmp_path, monke
     ("arguments", "message"),
     [
         ((2, "names", [], 0.1), "at least one score"),
-        ((2, "names", [Score("silent", 1.0, 0.0, 1, 1.0)], 0.1), "without `how`: .'silent'"),
+        ((2, "names", [Score("silent", 1.0, 0.0, 1, 1.0)], 0.1), "without `method`: .'silent'"),
         ((2, "names", SCORES, math.nan), "tolerance of 0 or more"),
         ((2, "poems", SCORES, 0.1), "not 'poems'"),
     ],
@@ -92,6 +93,22 @@ def test_a_damaged_scoreboard_gets_a_sentence(tmp_path, content):
         scoreboard.load_scoreboard("names", path=path)
 
 
+def test_a_scoreboard_of_the_first_version_is_read(tmp_path):
+    path = tmp_path / "scoreboard.json"
+    row = {
+        "model": "m",
+        "nats": 2.0,
+        "standard_error": 0.1,
+        "n_parameters": 3,
+        "seconds": 1.0,
+        "how": "counted",
+    }
+    row |= {"lecture": 2, "corpus": "names", "tolerance": 0.1}
+    path.write_text(json.dumps({"format": "nnhelpers.scoreboard 1", "rows": [row]}))
+    (found,) = scoreboard.load_scoreboard("names", path=path)
+    assert (found.method, found.nats, found.lecture) == ("counted", 2.0, 2)
+
+
 # The course's own
 
 
@@ -100,13 +117,13 @@ def own_cells():
     for path in NOTEBOOKS:
         cells = [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
         for i, cell in enumerate(cells):
-            for lecture, corpus in re.findall(r'results\.record\((\d), "(\w+)"', cell.source):
+            for lecture, corpus in re.findall(r'scoreboard\.record\((\d), "(\w+)"', cell.source):
                 assert int(lecture) == int(path.stem[:2])
                 yield int(lecture), corpus, "\n".join(map(text_of, cells[i : i + 2]))
 
 
 def test_every_lecture_with_a_language_model_is_on_the_scoreboard_and_no_other():
-    rows = [row for corpus in scoreboard.CORPORA for row in scoreboard.load_scoreboard(corpus)]
+    rows = [row for corpus in get_args(scoreboard.Corpus) for row in scoreboard.load_scoreboard(corpus)]
     assert {(row.lecture, row.corpus) for row in rows} == {
         (lecture, corpus) for lecture, corpus, _ in own_cells()
     }
@@ -126,7 +143,7 @@ def test_the_tables_in_the_notebooks_are_those_of_the_file():
 
 def test_the_readme_shows_the_file():
     readme = front_door.README.read_text(encoding="utf-8")
-    assert front_door.with_blocks(readme) == readme, "run make execute, or python tests/front_door.py"
+    assert front_door.with_blocks(readme) == readme, "run make execute, or python tests/tools/front_door.py"
     for name in ("front.png", "scoreboard.png", "scoreboard.json", "bench.json"):
         assert f"(data/{name})" in readme
     (figure,) = front_door.stored_figures("scoreboard-figure")
