@@ -90,22 +90,23 @@ def normalisation(values: np.ndarray, gamma: np.ndarray, beta: np.ndarray) -> dg
     examples = [f"example {i + 1}" for i in range(len(values))]
     units = [f"unit {j + 1}" for j in range(values.shape[1])]
 
-    def table(numbers: np.ndarray, role: str, rows: Sequence[str] | None, heads: bool = True) -> dg.Matrix:
+    def table(numbers: np.ndarray, role: str, rows: Sequence[str] | None) -> dg.Matrix:
         return dg.matrix(
-            numbers,
-            role,
-            rows=rows,
-            columns=units if heads else None,
-            format=".1f",
-            header_role="plain",
-            cell=(35, 20),
-            shade=heads,
+            numbers, role, rows=rows, columns=units, format=".1f", header_role="plain", cell=(35, 20)
         )
 
-    def statistics(numbers: np.ndarray, rows: Sequence[str] | None) -> dg.Matrix:
+    def statistics(numbers: np.ndarray, rows: Sequence[str] | None, under: dg.Matrix) -> dg.Matrix:
         means_and_deviations = np.array([numbers.mean(axis=0), numbers.std(axis=0)])
-        # without a minus before a mean of 0
-        return table(np.round(means_and_deviations, 9) + 0.0, "plain", rows, heads=False)
+        return dg.matrix(
+            # without a minus before a mean of 0
+            np.round(means_and_deviations, 9) + 0.0,
+            "plain",
+            rows=rows,
+            format=".1f",
+            header_role="plain",
+            cell=(under.cell(0, 0).width, 20),
+            shade=False,
+        )
 
     def titled(body: dg.Matrix, name: str, shape: tuple[int, ...]) -> dg.Block:
         return dg.above(body, dg.column(dg.note(name, bold=True), dg.shape_note(shape), gap=1))
@@ -117,7 +118,7 @@ def normalisation(values: np.ndarray, gamma: np.ndarray, beta: np.ndarray) -> dg
         table(numbers, "hidden", rows)
         for numbers, rows in ((values, examples), (normalised, None), (scaled, None))
     )
-    summary = statistics(values, ["mean", "std"])
+    summary = statistics(values, ["mean", "std"], x)
     learned = table(np.array([gamma, beta]), "parameter", ["γ", "β"])
     standardise = dg.operation("$\\dfrac{x - \\mathrm{mean}}{\\mathrm{std}}$\nper column")
     stretch = dg.operation("γ x̂ + β\nper column")
@@ -126,10 +127,10 @@ def normalisation(values: np.ndarray, gamma: np.ndarray, beta: np.ndarray) -> dg
         dg.row(
             panel(x, summary, "x", "right"),
             standardise,
-            panel(x_hat, statistics(normalised, None), "x̂", "left"),
+            panel(x_hat, statistics(normalised, None, x_hat), "x̂", "left"),
             dg.above(stretch, titled(learned, "γ, β", gamma.shape), gap=24),
-            panel(y, dg.beside(statistics(scaled, None), equal, gap=4), "y", "left"),
-            gap=20,
+            panel(y, dg.beside(statistics(scaled, None, y), equal, gap=4), "y", "left"),
+            gap=14,
         ),
         "Batch normalisation works down the columns: each unit over the examples of the batch",
     )
@@ -249,9 +250,10 @@ def attention(text: str, x: np.ndarray, wq: np.ndarray, wk: np.ndarray, wv: np.n
     def square(values: np.ndarray, role: str, limits: tuple[float, float] | None = None) -> dg.Matrix:
         return dg.matrix(values, role, rows=text, columns=text, cell=(33, 20), limits=limits)
 
-    def named(block: dg.Block, name: str, shape: tuple[int, ...], remark: str = "") -> dg.Block:
-        remarks = [dg.note(remark)] if remark else []
-        about = dg.column(dg.note(name, bold=True), dg.shape_note(shape), *remarks, gap=1, align="left")
+    def named(block: dg.Block, name: str, shape: tuple[int, ...], *remarks: str) -> dg.Block:
+        about = dg.column(
+            dg.note(name, bold=True), dg.shape_note(shape), *map(dg.note, remarks), gap=1, align="left"
+        )
         return dg.beside(block, about, "right", 6)
 
     def looking(block: dg.Matrix) -> dg.Block:
@@ -266,7 +268,7 @@ def attention(text: str, x: np.ndarray, wq: np.ndarray, wk: np.ndarray, wv: np.n
     raw, masked = (square(values, "hidden", limits) for values in (scores, masked_scores))
     shares = square(weights, "output")
     brace = dg.brace(inputs)
-    x_named = named(inputs, "x", x.shape, "token + position embeddings:\nthe two m’s differ")
+    x_named = named(inputs, "x", x.shape, "token + position embeddings:", "the two m’s differ")
     head = dg.grid(
         [
             [wide[0], None, wide[1], None, wide[2]],
@@ -288,7 +290,7 @@ def attention(text: str, x: np.ndarray, wq: np.ndarray, wk: np.ndarray, wv: np.n
             [None, None, None, None, mix],
             [None, None, None, None, named(out, "out", v.shape)],
         ],
-        gap=(12, 22),
+        gap=(10, 22),
         axis=2,
     )
     body = dg.column(dg.below(x_named, brace), fork, head, gap=22)

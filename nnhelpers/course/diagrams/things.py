@@ -151,8 +151,10 @@ def matrix(
     texts = [[_cell_text(v, format) for v in line] for line in values]
     widest = max((text_size(t, NUMBER)[0] for line in texts for t in line if t), default=0.0)
     heads = [*(columns or ())]
-    widest = max([widest, *(text_size(t, LETTER if header_role == "token" else LABEL)[0] for t in heads)])
-    width = max(cell[0], widest + 7 if format else max(widest + 1, 9.0))
+    named = [_header(t, header_role, (0.0, 0.0)) for t in heads]
+    width = max(
+        [cell[0], widest + 5 if format else max(widest + 1, 9.0), *(header.width for header in named)]
+    )
     height = max(cell[1], 18.0 if format else 9.0)
     body = [
         [
