@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -154,11 +155,11 @@ def dilation_tree(letters: str, dilations: Sequence[int]) -> dg.Block:
     for level, dilation in enumerate(dilations, 1):
         # the name of a convolution stands beside its lines, that of a layer beside its values
         rows += [[dg.note(f"dilation {dilation}")], [dg.note(f"layer {level}"), *levels[level]]]
-    drawn = dg.grid(rows[::-1], gap=(8, 34))
+    drawn = dg.grid(rows[::-1], gap=(8, 44))
     for level, dilation in enumerate(dilations):
         for t in range(n):
             for source in {t - dilation, t} & set(range(n)):
-                style = (
+                style: dict[str, Any] = (
                     {"role": "hidden", "width": 2.0}
                     if t in reached[level + 1]
                     else {"role": "plain", "width": 0.7}
@@ -201,7 +202,7 @@ def gated_layer(n_channels: int, n_skip: int, dilation: int) -> dg.Block:
         ],
         gap=(22, 20),
     )
-    stream = {"role": "residual", "width": 3.5}
+    stream: dict[str, Any] = {"role": "residual", "width": 3.5}
     drawn.arrows += [
         dg.Arrow(x, fork, head=False, **stream),
         dg.Arrow(fork, add, head=False, **stream),
@@ -230,7 +231,10 @@ def wavenet(letters: str, n_channels: int, n_skip: int, dilations: Sequence[int]
         dg.column(gated_layer(n_channels, n_skip, dilations[-1]), shapes),
         f"inside the layer of dilation {dilations[-1]}",
     )
-    return dg.Diagram(dg.row(stack, layer, gap=18, align="stretch"), "WaveNet: each layer doubles the reach")
+    panels = dg.row(stack, layer, gap=18, align="stretch")
+    drawing = dg.Diagram(panels, "WaveNet: each layer doubles the reach")
+    drawing.explain("parameter", "layers with parameters")
+    return drawing
 
 
 def attention(text: str, x: np.ndarray, wq: np.ndarray, wk: np.ndarray, wv: np.ndarray) -> dg.Diagram:
@@ -356,7 +360,7 @@ def gpt_block(
     drawing = dg.Diagram(
         dg.column(top, frame, bottom, words, gap=26), "A GPT block adds to the residual stream"
     )
-    stream = {"role": "residual", "width": 5.0}
+    stream: dict[str, Any] = {"role": "residual", "width": 5.0}
     for a, b in ((start, forks[0]), (forks[0], adds[0]), (adds[0], forks[1]), (forks[1], adds[1])):
         drawing.arrow(a, b, head=False, **stream)
     drawing.arrow(adds[1], end, **stream)
@@ -400,8 +404,10 @@ def merge_tree(word: str, merges: Sequence[tuple[str, str]]) -> dg.Diagram:
         lines.append([dg.note(name), dg.row(*boxes, gap=4)])
     listing = dg.grid(lines, gap=(14, 10), align="left")
     learned = dg.note("The order of the merges was learned from a corpus.")
-    listing = dg.below(listing, learned, gap=16, align="left")
-    drawing = dg.Diagram(dg.row(drawn, listing, gap=50), f"Byte-pair encoding of “{word}”, merge by merge")
+    steps_and_source = dg.below(listing, learned, gap=16, align="left")
+    drawing = dg.Diagram(
+        dg.row(drawn, steps_and_source, gap=50), f"Byte-pair encoding of “{word}”, merge by merge"
+    )
     drawing.explain(dg.token("", strong=True), "just merged")
     return drawing
 

@@ -203,7 +203,7 @@ def check(figure: Figure) -> Drawing:
     assert not overlap_each_other(boxes)
     assert not overlap_each_other(free)
     assert not overlaps(free, boxes).any()
-    page = Bbox([[0, 0], figure.get_size_inches() * 72])
+    page = Bbox.from_bounds(0, 0, *figure.get_size_inches() * 72)
     assert len(drawing.written) == len(drawing.axes.texts)
     for kind, number, text in drawing.written:
         extent = drawing.extent(text)
@@ -223,7 +223,7 @@ def own_arrow_is_nearest(drawing: Drawing) -> bool:
         near = {
             k: min(distance_to_edge(p, extent) for p in along(line)) for k, line in drawing.arrows.items()
         }
-        if min(near, key=near.get) != number:
+        if min(near, key=lambda k: near[k]) != number:
             return False
     return True
 
@@ -250,7 +250,7 @@ def test_a_drawing_looks_the_same_under_every_theme(tmp_path: Path):
         with plt.style.context(theme):
             gallery.DRAWINGS["merges_of_a_word"]().figure().savefig(tmp_path / "a.png", dpi=100)
         pictures.append(plt.imread(tmp_path / "a.png"))
-    assert np.array_equal(*pictures)
+    assert np.array_equal(pictures[0], pictures[1])
 
 
 def test_the_printed_attention_weights_are_the_softmax_of_the_printed_scores():

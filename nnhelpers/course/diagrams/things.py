@@ -117,7 +117,7 @@ class Matrix(Grid):
 
 
 def matrix(
-    values: Sequence[Sequence[float | str | None]] | np.ndarray,
+    values: Sequence[Sequence[float | str | None] | np.ndarray] | np.ndarray,
     role: str = "hidden",
     rows: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
@@ -221,7 +221,7 @@ def _header(text: str, role: str, least: tuple[float, float]) -> Box:
 
 
 def vector(
-    values: Sequence[float] | np.ndarray,
+    values: Sequence[float | str | None] | np.ndarray,
     role: str = "hidden",
     format: str = "",
     vertical: bool = False,
@@ -240,7 +240,9 @@ class Bars(Block):
 
     solid = True
 
-    def __init__(self, values: Sequence[float], names: Sequence[str], role: str, height: float, bar: float):
+    def __init__(
+        self, values: Sequence[float] | np.ndarray, names: Sequence[str], role: str, height: float, bar: float
+    ):
         super().__init__()
         if len(values) != len(names) or not len(values):
             raise ValueError(f"each bar has one name, got {len(values)} values and {len(names)} names")
@@ -276,7 +278,7 @@ class Bars(Block):
 
 
 def bars(
-    values: Sequence[float],
+    values: Sequence[float] | np.ndarray,
     names: Sequence[str],
     role: str = "output",
     height: float = 46.0,
