@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -37,10 +38,11 @@ def mlp(
     logits = hidden @ w2 + b2
 
     look_up = dg.lookup(context, ids, table, LETTERS, "C")
-    join = dg.operation("side by side")
+    join = dg.operation("concatenate")
     width = 11.0 * table.shape[1]
+    limits = float(table.min()), float(table.max())
     pieces = [
-        dg.above(dg.vector(piece, "embedding", cell=(11, 14)), dg.token(letter, width), gap=0)
+        dg.above(dg.vector(piece, "embedding", cell=(11, 14), limits=limits), dg.token(letter, width), gap=0)
         for letter, piece in zip(context, embedded, strict=True)
     ]
     x_strip = dg.row(*pieces, gap=0)
@@ -50,8 +52,8 @@ def mlp(
     dg.equal_widths(weights, weights_2)
     dg.equal_widths(join, first, second, normalise)
     h = dg.vector([*hidden[:16], "…", *hidden[-7:]], "hidden", cell=(14, 14))
-    z = dg.vector(logits, "output", cell=(14, 14))
-    p = dg.bars(softmax(logits), LETTERS)
+    z = dg.vector(logits, "output", cell=(18, 16))
+    p = dg.bars(softmax(logits), LETTERS, bar=18)
     named = [
         dg.beside(dg.beside(strip, dg.shape_note(shape)), dg.note(name, bold=True), "left")
         for strip, name, shape in (
@@ -75,7 +77,7 @@ def mlp(
     drawing = dg.Diagram(
         dg.column(look_up, compute, gap=20), f"From three letters to the next: {context} → ?"
     )
-    drawing.arrow(look_up.vectors, join, leave="bottom", enter="right")
+    drawing.arrow(look_up.whole, join, leave="bottom", enter="right")
     drawing.flow(join, x_strip, first, h, second, z, normalise, p)
     drawing.flow(weights, first)
     drawing.flow(weights_2, second)
@@ -89,29 +91,52 @@ def normalisation(values: np.ndarray, gamma: np.ndarray, beta: np.ndarray) -> dg
     examples = [f"example {i + 1}" for i in range(len(values))]
     units = [f"unit {j + 1}" for j in range(values.shape[1])]
 
-    def panel(numbers: np.ndarray, name: str, rows: Sequence[str] | None) -> tuple[dg.Block, dg.Matrix]:
-        body = dg.matrix(numbers, "hidden", rows=rows, columns=units, header_role="plain", cell=(40, 20))
-        summary = dg.matrix(
-            np.round([numbers.mean(axis=0), numbers.std(axis=0)], 9) + 0.0,
+    def table(numbers: np.ndarray, role: str, rows: Sequence[str] | None) -> dg.Matrix:
+        return dg.matrix(
+            numbers, role, rows=rows, columns=units, format=".1f", header_role="plain", cell=(35, 20)
+        )
+
+    def statistics(numbers: np.ndarray, rows: Sequence[str] | None, under: dg.Matrix) -> dg.Matrix:
+        means_and_deviations = np.array([numbers.mean(axis=0), numbers.std(axis=0)])
+        return dg.matrix(
+            # without a minus before a mean of 0
+            np.round(means_and_deviations, 9) + 0.0,
             "plain",
-            rows=["mean", "std"] if rows else None,
+            rows=rows,
+            format=".1f",
             header_role="plain",
-            cell=(40, 18),
+            cell=(under.cell(0, 0).width, 20),
             shade=False,
         )
-        return dg.column(dg.above(body, dg.note(name, bold=True)), summary, gap=8, align="right"), body
 
-    before, x = panel(values, f"x {values.shape}", examples)
-    middle, x_hat = panel(normalised, "x̂", None)
-    after, y = panel(scaled, "y", None)
-    standardise = dg.operation("$\\dfrac{x - \\mathrm{mean}}{\\mathrm{std}}$")
-    stretch = dg.operation("γ x̂ + β")
-    learned = dg.matrix([gamma, beta], "parameter", rows=["γ", "β"], header_role="plain", cell=(30, 18))
+    def titled(body: dg.Matrix, name: str, shape: tuple[int, ...]) -> dg.Block:
+        return dg.above(body, dg.column(dg.note(name, bold=True), dg.shape_note(shape), gap=1))
+
+    def panel(body: dg.Matrix, summary: dg.Block, name: str, align: str) -> dg.Block:
+        return dg.below(titled(body, name, values.shape), summary, gap=8, align=align)
+
+    x, x_hat, y = (
+        table(numbers, "hidden", rows)
+        for numbers, rows in ((values, examples), (normalised, None), (scaled, None))
+    )
+    summary = statistics(values, ["mean", "std"], x)
+    learned = table(np.array([gamma, beta]), "parameter", ["γ", "β"])
+    standardise = dg.operation("$\\dfrac{x - \\mathrm{mean}}{\\mathrm{std}}$\nper column")
+    stretch = dg.operation("γ x̂ + β\nper column")
+    equal = dg.column(dg.note("= β"), dg.note("= γ"), gap=7)
     drawing = dg.Diagram(
-        dg.row(before, standardise, middle, dg.above(stretch, learned, gap=24), after, gap=18),
+        dg.row(
+            panel(x, summary, "x", "right"),
+            standardise,
+            panel(x_hat, statistics(normalised, None, x_hat), "x̂", "left"),
+            dg.above(stretch, titled(learned, "γ, β", gamma.shape), gap=24),
+            panel(y, dg.beside(statistics(scaled, None, y), equal, gap=4), "y", "left"),
+            gap=14,
+        ),
         "Batch normalisation works down the columns: each unit over the examples of the batch",
     )
     drawing.flow(x, standardise, x_hat, stretch, y)
+    drawing.arrow(summary, standardise, leave="right", enter="bottom")
     drawing.flow(learned, stretch)
     return drawing
 
@@ -126,13 +151,15 @@ def dilation_tree(letters: str, dilations: Sequence[int]) -> dg.Block:
     levels: list[list[dg.Box]] = [[dg.token(letter) for letter in letters]]
     for level in range(1, len(dilations) + 1):
         levels.append([dg.dot("hidden", 14, strong=t in reached[level]) for t in range(n)])
-    names = ["letters", *(f"dilation {dilation}" for dilation in dilations)]
-    rows = [[dg.note(name), *boxes] for name, boxes in zip(names, levels, strict=True)]
-    drawn = dg.grid(rows[::-1], gap=(8, 62))
+    rows: list[list[dg.Block | None]] = [[dg.note("letters"), *levels[0]]]
+    for level, dilation in enumerate(dilations, 1):
+        # the name of a convolution stands beside its lines, that of a layer beside its values
+        rows += [[dg.note(f"dilation {dilation}")], [dg.note(f"layer {level}"), *levels[level]]]
+    drawn = dg.grid(rows[::-1], gap=(8, 44))
     for level, dilation in enumerate(dilations):
         for t in range(n):
             for source in {t - dilation, t} & set(range(n)):
-                style = (
+                style: dict[str, Any] = (
                     {"role": "hidden", "width": 2.0}
                     if t in reached[level + 1]
                     else {"role": "plain", "width": 0.7}
@@ -147,17 +174,24 @@ def dilation_tree(letters: str, dilations: Sequence[int]) -> dg.Block:
 def gated_layer(n_channels: int, n_skip: int, dilation: int) -> dg.Block:
     """WaveNet's layer: a gate between two convolutions, then a residual and a skip path."""
     x = dg.tensor("x", ("B", n_channels, "T"), "residual")
-    out = dg.tensor("next layer", ("B", n_channels, "T"), "residual")
+    out = dg.tensor("to the\nnext layer", ("B", n_channels, "T"), "residual")
     fork, add = dg.dot("residual"), dg.operation("+")
-    taps = [dg.box(f"conv {name}", f"dilation {dilation}", role="parameter") for name in ("f", "g")]
+    taps = [
+        dg.box(
+            f"conv {name}", f"{n_channels} → {n_channels}\nkernel 2\ndilation {dilation}", role="parameter"
+        )
+        for name in ("f", "g")
+    ]
     tanh, sigmoid, gate, split = dg.operation("tanh"), dg.operation("sigmoid"), dg.operation("×"), dg.dot()
     mix = dg.box("1×1 conv", f"{n_channels} → {n_channels}", role="parameter")
     skip = dg.box("1×1 conv", f"{n_channels} → {n_skip}", role="parameter")
     total = dg.tensor("skip sum", ("B", n_skip, "T"), "hidden")
+    collect, others = dg.operation("+"), dg.note("from the\nother layers")
     dg.equal_widths(tanh, sigmoid)
     drawn = dg.grid(
         [
             [out, None, None, total],
+            [None, others, None, collect],
             [add, mix, None, skip],
             [None, None, split],
             [None, None, gate],
@@ -168,7 +202,7 @@ def gated_layer(n_channels: int, n_skip: int, dilation: int) -> dg.Block:
         ],
         gap=(22, 20),
     )
-    stream = {"role": "residual", "width": 3.5}
+    stream: dict[str, Any] = {"role": "residual", "width": 3.5}
     drawn.arrows += [
         dg.Arrow(x, fork, head=False, **stream),
         dg.Arrow(fork, add, head=False, **stream),
@@ -176,13 +210,15 @@ def gated_layer(n_channels: int, n_skip: int, dilation: int) -> dg.Block:
         *(dg.Arrow(fork, conv, leave="right", enter="bottom") for conv in taps),
         dg.Arrow(taps[0], tanh),
         dg.Arrow(taps[1], sigmoid),
-        dg.Arrow(tanh, gate, leave="top", enter="left"),
-        dg.Arrow(sigmoid, gate, leave="top", enter="right"),
+        dg.Arrow(tanh, gate, "value", leave="top", enter="left"),
+        dg.Arrow(sigmoid, gate, "gate", leave="top", enter="right"),
         dg.Arrow(gate, split, head=False),
         dg.Arrow(split, mix, leave="left", enter="bottom"),
         dg.Arrow(split, skip, leave="right", enter="bottom"),
         dg.Arrow(mix, add),
-        dg.Arrow(skip, total),
+        dg.Arrow(skip, collect),
+        dg.Arrow(others, collect),
+        dg.Arrow(collect, total),
     ]
     return drawn
 
@@ -190,10 +226,15 @@ def gated_layer(n_channels: int, n_skip: int, dilation: int) -> dg.Block:
 def wavenet(letters: str, n_channels: int, n_skip: int, dilations: Sequence[int]) -> dg.Diagram:
     """The stack of dilated convolutions at the left, one of its layers at the right."""
     stack = dg.group(dilation_tree(letters, dilations), f"{len(dilations)} layers: what the last output sees")
+    shapes = dg.note("(B, channels, T): B examples in the batch, T time steps")
     layer = dg.group(
-        gated_layer(n_channels, n_skip, dilations[-1]), "one layer: gate, residual path, skip path"
+        dg.column(gated_layer(n_channels, n_skip, dilations[-1]), shapes),
+        f"inside the layer of dilation {dilations[-1]}",
     )
-    return dg.Diagram(dg.row(stack, layer, gap=18, align="stretch"), "WaveNet: each layer doubles the reach")
+    panels = dg.row(stack, layer, gap=18, align="stretch")
+    drawing = dg.Diagram(panels, "WaveNet: each layer doubles the reach")
+    drawing.explain("parameter", "layers with parameters")
+    return drawing
 
 
 def attention(text: str, x: np.ndarray, wq: np.ndarray, wk: np.ndarray, wv: np.ndarray) -> dg.Diagram:
@@ -205,51 +246,70 @@ def attention(text: str, x: np.ndarray, wq: np.ndarray, wk: np.ndarray, wv: np.n
     masked_scores = np.where(allowed, scores, -np.inf)
     weights = softmax(masked_scores)
 
+    limits = float(scores.min()), float(scores.max())
+
     def strip(values: np.ndarray, role: str) -> dg.Matrix:
         return dg.matrix(values, role, rows=text, format="", cell=(13, 18))
 
-    def square(values: np.ndarray, role: str) -> dg.Matrix:
-        return dg.matrix(values, role, rows=text, columns=text, cell=(33, 20))
+    def square(values: np.ndarray, role: str, limits: tuple[float, float] | None = None) -> dg.Matrix:
+        return dg.matrix(values, role, rows=text, columns=text, cell=(33, 20), limits=limits)
 
-    def named(block: dg.Block, name: str, shape: tuple[int, ...], side: str = "right") -> dg.Block:
-        return dg.beside(block, dg.column(dg.note(name, bold=True), dg.shape_note(shape), gap=1), side, 6)
+    def named(block: dg.Block, name: str, shape: tuple[int, ...], *remarks: str) -> dg.Block:
+        about = dg.column(
+            dg.note(name, bold=True), dg.shape_note(shape), *map(dg.note, remarks), gap=1, align="left"
+        )
+        return dg.beside(block, about, "right", 6)
+
+    def looking(block: dg.Matrix) -> dg.Block:
+        across = dg.above(block, dg.note("looks at →"), align="right")
+        return dg.beside(across, dg.note("looks\nfrom ↓"), "left", 3, align="top")
 
     inputs, out = strip(x, "embedding"), strip(weights @ v, "hidden")
     wide = [dg.box(f"$W_{name}$", wq.shape, role="parameter") for name in "qkv"]
     queries, keys, values = (strip(part, "hidden") for part in (q, k, v))
-    product, mix = dg.operation(r"$q\,k^\top / \sqrt{d}$"), dg.operation("weights @ v")
-    raw, masked, shares = square(scores, "hidden"), square(masked_scores, "hidden"), square(weights, "output")
-    body = dg.grid(
+    product, mix, fork = dg.operation(r"$q\,k^\top / \sqrt{d}$"), dg.operation("weights @ v"), dg.dot()
+    mask, normalise = dg.operation("mask"), dg.operation("softmax")
+    raw, masked = (square(values, "hidden", limits) for values in (scores, masked_scores))
+    shares = square(weights, "output")
+    brace = dg.brace(inputs)
+    x_named = named(inputs, "x", x.shape, "token + position embeddings:", "the two m’s differ")
+    head = dg.grid(
         [
-            [None, named(inputs, "x", x.shape)],
-            [wide[0], wide[1], None, wide[2]],
+            [wide[0], None, wide[1], None, wide[2]],
             [
                 named(queries, "q", q.shape),
+                None,
                 named(keys, "k", k.shape),
                 None,
-                named(values, "v", v.shape, "left"),
+                named(values, "v", v.shape),
             ],
             [product],
             [
-                raw,
+                looking(raw),
+                mask,
                 dg.above(masked, dg.note("the future is masked")),
-                dg.above(shares, dg.note("weights: each row adds to 1")),
+                normalise,
+                dg.below(looking(shares), dg.note("each row adds to 1"), 5, align="left"),
             ],
-            [None, None, mix],
-            [None, None, named(out, "out", v.shape)],
+            [None, None, None, None, mix],
+            [None, None, None, None, named(out, "out", v.shape)],
         ],
-        gap=(32, 26),
+        gap=(10, 22),
+        axis=2,
     )
+    body = dg.column(dg.below(x_named, brace), fork, head, gap=22)
     drawing = dg.Diagram(body, "One attention head: who looks at whom, and what they bring back")
-    for projection, part in zip(wide, (queries, keys, values), strict=True):
-        drawing.arrow(inputs, projection, leave="bottom", enter="top")
+    drawing.arrow(brace, fork, head=False)
+    for side, projection, part in zip(
+        ("left", "bottom", "right"), wide, (queries, keys, values), strict=True
+    ):
+        drawing.arrow(fork, projection, leave=side, enter="top")
         drawing.arrow(projection, part)
     drawing.arrow(queries, product)
     drawing.arrow(keys, product, leave="bottom", enter="right")
     drawing.arrow(product, raw, f"scores {scores.shape}")
-    drawing.arrow(raw, masked, "mask")
-    drawing.arrow(masked, shares, "softmax")
-    drawing.arrow(shares, mix, leave="bottom", enter="top")
+    drawing.flow(raw, mask, masked, normalise, shares)
+    drawing.arrow(shares, mix, f"weights {weights.shape}", leave="bottom", enter="top")
     drawing.arrow(values, mix, leave="bottom", enter="right")
     drawing.arrow(mix, out)
     return drawing
@@ -268,11 +328,14 @@ def gpt_block(
         body = dg.matrix(
             [*vectors[:, :3].T, ["⋮"] * n, vectors[:, -1]], role, columns=columns, format="", cell=(48, 11)
         )
-        return dg.beside(body, dg.column(dg.note(name, bold=True), dg.shape_note(shape), gap=1), gap=8), body
+        about = dg.column(
+            dg.note(name, bold=True), dg.shape_note(shape), dg.note(f"{n} tokens →\n{c} numbers ↓"), gap=2
+        )
+        return dg.beside(body, about, "left"), body
 
     letters = [dg.token(text, 44) for text in texts]
-    bottom, start = stream_at(before, "embedding", "token + position embeddings", None)
-    top, end = stream_at(after, "residual", "x after the block", texts)
+    bottom, start = stream_at(before, "embedding", "token + position\nembeddings", None)
+    top, end = stream_at(after, "residual", "x, to the next block", texts)
     forks, adds = [dg.dot("residual", 9) for _ in range(2)], [dg.operation("+") for _ in range(2)]
     norms = [dg.box("LayerNorm", role="parameter") for _ in range(2)]
     attend = dg.box(f"attention, {n_head} heads", f"{shape} → {shape}", role="parameter")
@@ -291,12 +354,13 @@ def gpt_block(
         gap=(60, 22),
         axis=0,
     )
-    frame = dg.group(inner, f"block, {n_layer} times", pad=16, corner="right")
-    words = dg.row(*letters, gap=4)
+    frame = dg.group(inner, f"one of {n_layer} blocks (each has its own weights)", pad=16, corner="right")
+    positions = dg.tokens([str(i) for i in range(n)], gap=0)
+    words = dg.beside(dg.row(*letters, gap=4), dg.beside(positions, dg.note("positions"), gap=6), gap=40)
     drawing = dg.Diagram(
         dg.column(top, frame, bottom, words, gap=26), "A GPT block adds to the residual stream"
     )
-    stream = {"role": "residual", "width": 5.0}
+    stream: dict[str, Any] = {"role": "residual", "width": 5.0}
     for a, b in ((start, forks[0]), (forks[0], adds[0]), (adds[0], forks[1]), (forks[1], adds[1])):
         drawing.arrow(a, b, head=False, **stream)
     drawing.arrow(adds[1], end, **stream)
@@ -306,6 +370,8 @@ def gpt_block(
         drawing.arrow(layer, add, "add")
     for i, letter in enumerate(letters):
         drawing.arrow(letter, start.column(i))
+    drawing.arrow(positions, start, leave="top", enter="right")
+    drawing.explain("parameter", "layers with parameters")
     return drawing
 
 
@@ -337,7 +403,13 @@ def merge_tree(word: str, merges: Sequence[tuple[str, str]]) -> dg.Diagram:
         boxes = [dg.token(text, 28.0 * len(text) - 4, strong=text not in known) for text in texts]
         lines.append([dg.note(name), dg.row(*boxes, gap=4)])
     listing = dg.grid(lines, gap=(14, 10), align="left")
-    return dg.Diagram(dg.row(drawn, listing, gap=50), f"Byte-pair encoding of “{word}”, merge by merge")
+    learned = dg.note("The order of the merges was learned from a corpus.")
+    steps_and_source = dg.below(listing, learned, gap=16, align="left")
+    drawing = dg.Diagram(
+        dg.row(drawn, steps_and_source, gap=50), f"Byte-pair encoding of “{word}”, merge by merge"
+    )
+    drawing.explain(dg.token("", strong=True), "just merged")
+    return drawing
 
 
 DRAWINGS: dict[str, Callable[[], dg.Diagram]] = {}
@@ -363,9 +435,11 @@ def mlp_of_lecture_3() -> dg.Diagram:
 
 @drawing
 def batch_normalisation() -> dg.Diagram:
-    rng = np.random.default_rng(4)
-    values = rng.normal(size=(4, 3)) * (3.0, 0.4, 1.0) + (5.0, 0.0, -2.0)
-    return normalisation(values, np.array([1.5, 1.0, 0.5]), np.array([0.0, 1.0, -1.0]))
+    # three units with mean 0 and standard deviation 1, so that one digit shows each number exactly
+    z = np.array([[-1, 1, -1, 1], [0.2, -1.4, 1.4, -0.2], [1.4, 0.2, -0.2, -1.4]]).T
+    return normalisation(
+        z * (2, 0.5, 10) + (5, -0.4, 20), np.array([1.5, 1.0, 0.5]), np.array([0.0, 1.0, -1.0])
+    )
 
 
 @drawing
@@ -375,8 +449,11 @@ def wavenet_block() -> dg.Diagram:
 
 @drawing
 def attention_head() -> dg.Diagram:
-    rng = np.random.default_rng(7)
-    return attention("emma", rng.normal(size=(4, 8)), *(rng.normal(size=(8, 4)) / 8**0.5 for _ in range(3)))
+    # a seed for which each row of weights adds to exactly 1 with two digits after the point
+    rng = np.random.default_rng(1974)
+    token_table, position_table = rng.normal(size=(3, 8)), rng.normal(size=(4, 8))
+    x = token_table[[0, 1, 1, 2]] + 0.7 * position_table
+    return attention("emma", x, *(rng.normal(size=(8, 3)) / 8**0.5 for _ in range(3)))
 
 
 @drawing

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+import re
+from itertools import combinations, pairwise
 from math import hypot
 from pathlib import Path
 from typing import NamedTuple
@@ -59,7 +60,9 @@ class Drawing:
         self.scale = 72 / figure.dpi
         shapes = self._by_kind(self.axes.patches)
         self.boxes = {number: self.outline(patch) for kind, number, patch in shapes if kind == "box"}
-        self.others = [self.outline(patch) for kind, _, patch in shapes if kind in ("sheet", "frame")]
+        self.others = [
+            self.outline(patch) for kind, _, patch in shapes if kind in ("sheet", "frame", "brace")
+        ]
         filled = [
             patch
             for kind, _, patch in shapes
@@ -106,9 +109,16 @@ class Drawing:
         )
         return self.boxes[number]
 
+    def numbers(self) -> np.ndarray:
+        """All numbers in boxes with a digit after the point, in the order in which they are drawn."""
+        texts = [text.get_text().replace("−", "-").replace("∞", "inf") for _, _, text in self.written]
+        return np.array([float(text) for text in texts if re.fullmatch(r"-?(\d+\.\d+|inf)", text)])
+
     def ends_of(self) -> list[Bbox]:
         """All that an arrow may begin or end at."""
-        return [*self.boxes.values(), *self.others]
+        # a note keeps its arrows two points from its text
+        notes = [note.padded(2) for note in self.notes.values()]
+        return [*self.boxes.values(), *self.others, *notes]
 
 
 def distance_to_edge(point, box: Bbox) -> float:
@@ -193,7 +203,7 @@ def check(figure: Figure) -> Drawing:
     assert not overlap_each_other(boxes)
     assert not overlap_each_other(free)
     assert not overlaps(free, boxes).any()
-    page = Bbox([[0, 0], figure.get_size_inches() * 72])
+    page = Bbox.from_bounds(0, 0, *figure.get_size_inches() * 72)
     assert len(drawing.written) == len(drawing.axes.texts)
     for kind, number, text in drawing.written:
         extent = drawing.extent(text)
@@ -201,7 +211,7 @@ def check(figure: Figure) -> Drawing:
         assert kind != "text" or holds(drawing.boxes[number], extent), text.get_text()
         assert text.get_fontsize() >= 8.5
         assert contrast(text.get_color(), face_behind(drawing, text)) >= 4.5, text.get_text()
-    assert all(holds(page, box) for box in drawing.ends_of())
+    assert all(holds(page, box) for box in [*boxes, *drawing.others])
     assert all(page.contains(*point) for line in drawing.arrows.values() for point in line.points)
     plt.close(figure)
     return drawing
@@ -213,7 +223,7 @@ def own_arrow_is_nearest(drawing: Drawing) -> bool:
         near = {
             k: min(distance_to_edge(p, extent) for p in along(line)) for k, line in drawing.arrows.items()
         }
-        if min(near, key=near.get) != number:
+        if min(near, key=lambda k: near[k]) != number:
             return False
     return True
 
@@ -240,7 +250,44 @@ def test_a_drawing_looks_the_same_under_every_theme(tmp_path: Path):
         with plt.style.context(theme):
             gallery.DRAWINGS["merges_of_a_word"]().figure().savefig(tmp_path / "a.png", dpi=100)
         pictures.append(plt.imread(tmp_path / "a.png"))
-    assert np.array_equal(*pictures)
+    assert np.array_equal(pictures[0], pictures[1])
+
+
+def test_the_printed_attention_weights_are_the_softmax_of_the_printed_scores():
+    drawing = check(gallery.attention_head().figure())
+    scores, masked, weights = drawing.numbers().reshape(3, 4, 4)
+    earlier = np.tri(4, dtype=bool)
+    assert np.array_equal(masked, np.where(earlier, scores, -np.inf))
+    powers = np.exp(masked)
+    assert np.abs(powers / powers.sum(axis=1, keepdims=True) - weights).max() <= 0.01
+    # in hundredths: what is printed adds to exactly 1
+    assert (np.rint(100 * weights).sum(axis=1) == 100).all()
+
+
+def test_the_printed_numbers_of_batch_normalisation_follow_from_each_other():
+    numbers = check(gallery.batch_normalisation().figure()).numbers().reshape(-1, 3)
+    x, of_x, x_hat, of_x_hat, (gamma, beta), y, of_y = np.split(numbers, [4, 6, 10, 12, 14, 18])
+    for values, statistics in ((x, of_x), (x_hat, of_x_hat), (y, of_y)):
+        assert np.allclose([values.mean(axis=0), values.std(axis=0)], statistics)
+    assert np.allclose((x - of_x[0]) / of_x[1], x_hat)
+    assert np.allclose(gamma * x_hat + beta, y)
+    assert np.allclose([beta, gamma], of_y)
+
+
+def test_each_logit_stands_above_its_probability_and_is_the_darker_the_larger_that_is():
+    drawing = check(gallery.mlp_of_lecture_3().figure())
+    bars = [patch for patch in drawing.axes.patches if (patch.get_gid() or "").startswith("bar")]
+    middles = [(bar.x0 + bar.x1) / 2 for bar in map(drawing.outline, bars)]
+    rows: dict[float, list] = {}
+    for face, outline in zip(*drawing.faces, strict=True):
+        rows.setdefault(round(outline.y0), []).append(((outline.x0 + outline.x1) / 2, face.get_facecolor()))
+    aligned = [row for row in rows.values() if len(row) == 27]
+    logits, letters = sorted(aligned, key=lambda row: len({face for _, face in row}), reverse=True)
+    assert np.allclose([x for x, _ in logits], middles)
+    assert np.allclose([x for x, _ in letters], middles)
+    order = np.argsort([bar.get_height() for bar in bars])
+    darkness = np.array([contrast(face, "white") for _, face in logits])[order]
+    assert (np.diff(darkness) >= 0).all()
 
 
 # -------------------------------------------------------------------------------------------------- random drawings
@@ -453,11 +500,78 @@ def test_a_matrix_shows_its_numbers_in_rows_and_columns():
     assert texts["1.00"].y0 == pytest.approx(texts["−∞"].y1)
 
 
-def test_the_larger_a_number_the_stronger_its_colour():
-    drawing = check(dg.Diagram(dg.matrix([[0.1, -0.5, 1.0]], "parameter")).figure())
+def test_the_larger_a_number_the_darker_its_cell():
+    drawing = check(dg.Diagram(dg.matrix([[0.1, -2.0, 1.0, float("-inf")]], "parameter")).figure())
     faces = {text.get_text(): face_behind(drawing, text) for _, _, text in drawing.written}
-    steps = [contrast(faces[name], "white") for name in ("0.10", "−0.50", "1.00")]
-    assert steps == sorted(steps)
+    steps = [contrast(faces[name], "white") for name in ("−∞", "−2.00", "0.10", "1.00")]
+    assert steps[0] == 1
+    assert all(b > 1.05 * a for a, b in pairwise(steps))
+
+
+FLOATS = st.one_of(st.floats(-3, 3), st.floats(allow_nan=False), st.just(float("-inf")))
+
+
+@given(st.lists(FLOATS, min_size=1, max_size=8), st.sampled_from(sorted(dg.ROLES)))
+def test_a_larger_number_is_never_lighter_in_one_matrix(numbers, role):
+    strip = dg.vector(numbers, role)
+    darkness = [contrast(strip.cell(0, j).face, "white") for j in range(len(numbers))]
+    ordered = [darkness[j] for j in np.argsort(numbers)]
+    # a colour has 256 steps a channel, so equal shades may be one step apart
+    assert all(b >= a - 0.02 for a, b in pairwise(ordered))
+
+
+def test_matrices_with_the_same_limits_give_a_number_the_same_colour():
+    one, other = (dg.vector(numbers, limits=(-1, 4)) for numbers in ([0.0, 1.0], [1.0, 4.0]))
+    assert one.cell(0, 1).face == other.cell(0, 0).face
+    assert dg.vector([0.0, 1.0]).cell(0, 1).face == other.cell(0, 1).face
+
+
+def test_cells_without_shades_have_one_colour():
+    cells = dg.matrix([[-1.0, 0.0], [5.0, 2.0]], shade=False).body
+    assert len({cell.face for row in cells for cell in row}) == 1
+
+
+def test_a_brace_is_as_wide_as_what_it_takes_together_and_its_arrow_leaves_from_the_middle():
+    body, after = dg.matrix([[1.0] * 6] * 2, rows="ab"), dg.box("after")
+    brace = dg.brace(body)
+    diagram = dg.Diagram(dg.column(dg.below(body, brace), after))
+    diagram.flow(brace, after)
+    drawing = check(diagram.figure())
+    (outline,) = drawing.others
+    cells = [box for number, box in drawing.boxes.items() if box.y0 > outline.y0]
+    assert (outline.x0, outline.x1) == pytest.approx((min(b.x0 for b in cells), max(b.x1 for b in cells)))
+    assert drawing.arrows[0].points[0] == pytest.approx([(outline.x0 + outline.x1) / 2, outline.y0])
+
+
+def test_a_matrix_lines_up_by_its_numbers_and_not_by_the_names_of_its_columns():
+    table, box = dg.matrix([[1.0], [2.0]], columns=["a"]), dg.box("after")
+    diagram = dg.Diagram(dg.row(table, box))
+    diagram.flow(table, box)
+    drawing = check(diagram.figure())
+    assert drawing.arrows[0].points[-1][1] == pytest.approx(drawing.box_of("1.00").y0)
+
+
+def test_wide_names_of_columns_widen_the_cells():
+    drawing = check(
+        dg.Diagram(dg.matrix([[1.0, 2.0]], columns=["a long name", "b"], header_role="plain")).figure()
+    )
+    assert drawing.box_of("1.00").x1 == pytest.approx(drawing.box_of("2.00").x0)
+
+
+@pytest.mark.parametrize(
+    ("attach", "align", "edge"),
+    [
+        (dg.above, "left", "x0"),
+        (dg.above, "right", "x1"),
+        (dg.below, "right", "x1"),
+        (dg.beside, "top", "y1"),
+    ],
+)
+def test_what_is_attached_can_stand_at_an_end_of_its_side(attach, align, edge):
+    body = attach(dg.box("a wide box\nof two lines"), dg.box("small"), align=align)
+    drawing = check(dg.Diagram(body).figure())
+    small, wide = sorted(drawing.boxes.values(), key=lambda box: box.width)[-2:]
+    assert getattr(small, edge) == pytest.approx(getattr(wide, edge))
 
 
 def test_bars_are_as_high_as_their_numbers():
@@ -476,7 +590,7 @@ def test_a_look_up_joins_each_token_with_its_row_and_its_vector():
     drawing = check(dg.Diagram(look_up).figure())
     assert len(drawing.arrows) == 9
     shown = [text.get_text() for kind, _, text in drawing.written if kind == "text"]
-    assert shown == [*"emm", "5", "13", "13", ".", "a", "⋮", "e", "⋮", "m", "⋮", "z", *"emm"]
+    assert shown == [*"emm", "5", "13", "13", " 0 .", " 1 a", "⋮", " 5 e", "⋮", "13 m", "⋮", "26 z", *"emm"]
 
 
 def test_all_leaves_of_a_tree_stand_on_one_line_below_their_parents():
@@ -488,6 +602,7 @@ def test_all_leaves_of_a_tree_stand_on_one_line_below_their_parents():
     assert np.ptp(bottoms) < 1e-6
     assert drawing.box_of("ab").y0 > drawing.box_of("a").y1
     assert drawing.box_of("abc").y0 > drawing.box_of("ab").y1
+    assert all(line.ends[0][1] < line.ends[1][1] for line in drawing.arrows.values())
     assert len(drawing.arrows) == 4
 
 
@@ -496,6 +611,18 @@ def test_the_legend_names_the_roles_that_are_used():
     drawing = check(dg.Diagram(body).figure())
     assert {drawing.words["note", number] for number in drawing.notes} == {"tokens, ids", "parameters"}
     assert not check(dg.Diagram(body, legend=False).figure()).notes
+
+
+def test_a_drawing_can_say_in_its_legend_what_it_means():
+    strong = dg.token("a", strong=True)
+    diagram = dg.Diagram(dg.row(strong, dg.box("layer", role="parameter")))
+    diagram.explain("parameter", "layers with parameters")
+    diagram.explain(strong, "just merged")
+    drawing = check(diagram.figure())
+    said = {drawing.words["note", number] for number in drawing.notes}
+    assert said == {"tokens, ids", "layers with parameters", "just merged"}
+    faces = [mpl.colors.to_hex(patch.get_facecolor()) for patch in drawing.faces[0]]
+    assert faces.count(mpl.colors.to_hex(strong.face)) == 2
 
 
 def test_roles_have_colours_of_their_own():
@@ -509,6 +636,8 @@ def test_roles_have_colours_of_their_own():
         (lambda: dg.box("a", role="hiden"), "a role is one of token, .* got 'hiden'"),
         (lambda: dg.row(dg.box("a"), align="centre"), "got 'centre'"),
         (lambda: dg.beside(dg.box("a"), dg.box("b"), "above"), "got 'above'"),
+        (lambda: dg.above(dg.box("a"), dg.box("b"), align="top"), "left or right, got 'top'"),
+        (lambda: dg.Diagram(dg.box("a")).explain("hiden", "b"), "a role is one of"),
         (lambda: dg.group(dg.box("a"), "b", corner="top"), "got 'top'"),
         (lambda: dg.matrix([[1, 2], [3]]), "the same number of cells"),
         (lambda: dg.matrix([[1, 2]], rows="ab"), "got 2 and 0 names for 1 rows of 2 cells"),

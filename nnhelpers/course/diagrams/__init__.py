@@ -19,9 +19,10 @@ names the roles that a drawing uses:
     residual    vermilion         the residual stream; also local derivatives on the arrows of a graph
     plain       grey              everything else
 
-A matrix shows numbers; its rows, columns and cells can be ends of arrows. `beside` and `above` attach a remark that
-does not move what it belongs to. Arrows run straight where two blocks face each other, else around the boxes with
-right angles; `leave` and `enter` choose sides.
+A matrix shows numbers, the larger the darker; its rows, columns and cells can be ends of arrows. `beside`, `above` and
+`below` attach a remark that does not move what it belongs to; an arrow from a `brace` comes from the whole of a block.
+Arrows run straight where two blocks face each other, else around the boxes with right angles; `leave` and `enter`
+choose sides.
 
 All lengths are in points (1/72 inch), y upwards. Each figure brings its own faces and text colours, so it looks the
 same under every theme of matplotlib.
@@ -31,7 +32,7 @@ from .arrows import Arrow
 from .blocks import Block, Box
 from .diagram import Diagram
 from .graphs import graph, layered_layout
-from .layouts import Tree, above, beside, column, equal_widths, grid, group, row, tree
+from .layouts import Tree, above, below, beside, brace, column, equal_widths, grid, group, row, tree
 from .lookup import lookup
 from .style import ROLES
 from .things import (
@@ -59,8 +60,10 @@ __all__ = [
     "Tree",
     "above",
     "bars",
+    "below",
     "beside",
     "box",
+    "brace",
     "column",
     "dot",
     "equal_widths",

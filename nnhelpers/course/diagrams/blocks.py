@@ -8,10 +8,24 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.patches import Circle, FancyBboxPatch
+from matplotlib.patches import Circle, FancyBboxPatch, PathPatch
+from matplotlib.path import Path
 
 from .routing import DIRECTIONS, Point, Rect, around
-from .style import CORNER, INK, LABEL, PAPER, TINT, Font, ink_on, role_color, text_artist, text_size, tinted
+from .style import (
+    CORNER,
+    INK,
+    LABEL,
+    LINE,
+    PAPER,
+    TINT,
+    Font,
+    ink_on,
+    role_color,
+    text_artist,
+    text_size,
+    tinted,
+)
 
 if TYPE_CHECKING:
     from .arrows import Arrow
@@ -220,11 +234,14 @@ class Grid(Block):
 class Attached(Block):
     """A block with another at its side, which does not move the axes."""
 
-    def __init__(self, main: Block, extra: Block, side: str, gap: float):
+    def __init__(self, main: Block, extra: Block, side: str, gap: float, align: str = "axis"):
         super().__init__()
         if side not in DIRECTIONS:
             raise ValueError(f"side is left, right, top or bottom, got {side!r}")
-        self.parts, self.side, self.gap = [main, extra], side, gap
+        edges = ("top", "bottom") if side in ("left", "right") else ("left", "right")
+        if align not in ("axis", *edges):
+            raise ValueError(f"at the {side}, align is axis, {edges[0]} or {edges[1]}, got {align!r}")
+        self.parts, self.side, self.gap, self.align = [main, extra], side, gap, align
 
     def arrange(self, spread: float) -> list[Point]:
         main, extra = self.parts
@@ -232,13 +249,43 @@ class Attached(Block):
         x, y = main.axis_x - extra.axis_x, main.axis_y - extra.axis_y
         if self.side in ("left", "right"):
             x = main.width + gap if self.side == "right" else -gap - extra.width
+            y = {"top": main.height - extra.height, "bottom": 0.0}.get(self.align, y)
         else:
             y = main.height + gap if self.side == "top" else -gap - extra.height
+            x = {"right": main.width - extra.width, "left": 0.0}.get(self.align, x)
         left, bottom = min(0.0, x), min(0.0, y)
         self.width = max(main.width, x + extra.width) - left
         self.height = max(main.height, y + extra.height) - bottom
         self.axis_x, self.axis_y = main.axis_x - left, main.axis_y - bottom
         return [(-left, -bottom), (x - left, y - bottom)]
+
+
+class Brace(Block):
+    """A brace under a block, as wide as the block: an arrow from its tip comes from the whole of it."""
+
+    solid = True
+    HEIGHT = 9.0
+
+    def __init__(self, over: Block):
+        super().__init__()
+        self.over = over
+
+    def arrange(self, spread: float) -> list[Point]:
+        self.set_size(self.over.width, self.HEIGHT)
+        self.axis_x = self.over.width / 2
+        return []
+
+    def paint(self, axes: Axes, number: int) -> None:
+        left, bottom, right, top = self.frame
+        (middle, level), bend = self.frame.centre, self.HEIGHT / 2
+        vertices = [(left, top), (left, level), (left + bend, level), (middle - bend, level), (middle, level)]
+        vertices += [(middle, bottom), (middle, level), (middle + bend, level)]
+        vertices += [(right - bend, level), (right, level), (right, top)]
+        curve = [Path.CURVE3, Path.CURVE3]
+        codes = [Path.MOVETO, *curve, Path.LINETO, *curve, *curve, Path.LINETO, *curve]
+        line = PathPatch(Path(vertices, codes), facecolor="none", edgecolor=LINE, linewidth=1.1, zorder=2)
+        line.set(joinstyle="round", gid=f"brace {number}")
+        axes.add_patch(line)
 
 
 class Group(Block):

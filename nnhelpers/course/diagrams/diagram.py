@@ -12,7 +12,7 @@ from .arrows import Arrow
 from .blocks import Block, Box, Group, Note, Region
 from .layouts import column, row
 from .routing import DIRECTIONS, Point, Rect, around, clear, label_spot, ports, route
-from .style import LABEL, PAPER, ROLES, TITLE, Font, text_artist, text_size
+from .style import LABEL, PAPER, ROLES, TITLE, Font, role_color, text_artist, text_size
 
 # how many times as wide the gaps may become
 SPREADS = (1.0, 1.2, 1.5, 2.0, 2.7, 3.6, 5.0)
@@ -28,6 +28,8 @@ class Diagram:
     def __init__(self, body: Block, title: str = "", legend: bool = True):
         self.body, self.title, self.legend = body, title, legend
         self.own_arrows: list[Arrow] = []
+        self.meanings = {name: role.meaning for name, role in ROLES.items()}
+        self.samples: list[tuple[Box, str]] = []
 
     @property
     def arrows(self) -> list[Arrow]:
@@ -58,6 +60,15 @@ class Diagram:
         """An arrow from each of the blocks to the next."""
         for start, end in pairwise(blocks):
             self.arrow(start, end, role=role, width=width)
+
+    def explain(self, what: str | Box, meaning: str) -> None:
+        """Say in the legend what a role means in this drawing, or what boxes like the given one mean."""
+        if isinstance(what, Box):
+            self.samples.append((what, meaning))
+            return
+        # an unknown role gets its sentence
+        role_color(what)
+        self.meanings[what] = meaning
 
     def figure(self) -> Figure:
         """Place everything and draw it. Gaps grow until each arrow finds a way and each label a free place."""
@@ -204,7 +215,9 @@ class Diagram:
             extras.append(title)
         used = {name for block in self.body.all() for name in block.role_names()}
         used |= {arrow.role for arrow in self.arrows if arrow.role != "operation"}
-        entries = [_legend_entry(name) for name in ROLES if name in used and ROLES[name].meaning]
+        named = [name for name in ROLES if name in used and self.meanings[name]]
+        entries = [_legend_entry(Box([], name), self.meanings[name]) for name in named]
+        entries += [_legend_entry(sample, meaning) for sample, meaning in self.samples]
         if self.legend and entries:
             lines: list[list[Block]] = [[]]
             for entry in entries:
@@ -219,9 +232,9 @@ class Diagram:
         return extras
 
 
-def _legend_entry(role: str) -> Block:
-    swatch = Box([], role, pad=(0, 0), least=(13, 10))
-    return row(swatch, Note(ROLES[role].meaning, Font(8.5)), gap=3)
+def _legend_entry(sample: Box, meaning: str) -> Block:
+    swatch = Box([], sample.role, sample.face, (0, 0), least=(13, 10), border=sample.border)
+    return row(swatch, Note(meaning, Font(8.5)), gap=3)
 
 
 def _wrapped(text: str, font: Font, width: float) -> str:

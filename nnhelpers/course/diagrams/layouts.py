@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from .arrows import Arrow
-from .blocks import Attached, Block, Box, Fixed, Grid, Group
+from .blocks import Attached, Block, Box, Brace, Fixed, Grid, Group
 from .routing import Point
 from .style import GAP
 
@@ -34,14 +35,27 @@ def grid(
     return Grid(rows, gap if isinstance(gap, tuple) else (gap, gap), align, axis)
 
 
-def beside(main: Block, extra: Block, side: str = "right", gap: float = 8.0) -> Attached:
-    """`extra` at a side of `main`; for the row or column around them, only `main` counts when lining up."""
-    return Attached(main, extra, side, gap)
+def beside(main: Block, extra: Block, side: str = "right", gap: float = 8.0, align: str = "axis") -> Attached:
+    """`extra` at a side of `main`; for the row or column around them, only `main` counts when lining up.
+
+    `align` puts `extra` at the middle (axis), or at an end of that side: top, bottom, or left, right.
+    """
+    return Attached(main, extra, side, gap, align)
 
 
-def above(main: Block, extra: Block, gap: float = 4.0) -> Attached:
-    """`extra` above `main`, which keeps its axes."""
-    return Attached(main, extra, "top", gap)
+def above(main: Block, extra: Block, gap: float = 4.0, align: str = "axis") -> Attached:
+    """`extra` above `main`, which keeps its axes; `align` is axis, left or right."""
+    return Attached(main, extra, "top", gap, align)
+
+
+def below(main: Block, extra: Block, gap: float = 4.0, align: str = "axis") -> Attached:
+    """`extra` below `main`, which keeps its axes; `align` is axis, left or right."""
+    return Attached(main, extra, "bottom", gap, align)
+
+
+def brace(over: Block) -> Brace:
+    """A brace to stand `below` a block and as wide as it is: an arrow out of it comes from the whole block."""
+    return Brace(over)
 
 
 def group(
@@ -73,7 +87,10 @@ class Tree:
 
 
 def tree(top: Tree, gap: float = 14.0, level_gap: float = 30.0) -> Block:
-    """A tree with its root at the top and all its leaves on one line at the bottom."""
+    """A tree with its root at the top and all its leaves on one line at the bottom.
+
+    Arrows run from the children up to their parent, which is made of them.
+    """
     boxes = list(top.boxes())
 
     def places(spread: float) -> list[Point]:
@@ -99,11 +116,17 @@ def tree(top: Tree, gap: float = 14.0, level_gap: float = 30.0) -> Block:
     drawn = Fixed(boxes, places)
 
     def join(node: Tree) -> None:
-        for child in node.children:
-            drawn.arrows.append(
-                Arrow(child.root, node.root, child.label, "top", "bottom", direct=True, head=False)
-            )
+        for i, child in enumerate(node.children):
+            share = (i + 1) / (len(node.children) + 1)
+            path = partial(_upwards, child.root, node.root, share)
+            drawn.arrows.append(Arrow(child.root, node.root, child.label, "top", "bottom", path=path))
             join(child)
 
     join(top)
     return drawn
+
+
+def _upwards(child: Block, parent: Block, share: float) -> list[Point]:
+    """A slanted line from the top of a child to a point of its parent's lower edge, `share` of the way along it."""
+    frame = parent.frame
+    return [child.frame.side("top"), frame.side("bottom", frame.left + share * frame.width)]

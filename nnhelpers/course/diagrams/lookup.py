@@ -8,12 +8,15 @@ import numpy as np
 
 from .arrows import Arrow
 from .blocks import Grid
-from .layouts import above
+from .layouts import above, below, brace
 from .things import Matrix, matrix, note, tokens
 
 
 class Lookup(Grid):
-    """Tokens, their ids, the table with the rows they pick, and `vectors`, a matrix of the rows (len(ids), C)."""
+    """Tokens, their ids, the table with the rows they pick, and `vectors`, a matrix of the rows (len(ids), C).
+
+    `whole` is the brace below the vectors: arrows that take all of them begin there.
+    """
 
     def __init__(
         self, texts: Sequence[str], ids: Sequence[int], table: np.ndarray, names: Sequence[str], name: str
@@ -27,15 +30,22 @@ class Lookup(Grid):
         shown = _with_gaps(sorted({0, 1, n_rows - 1, *ids} & set(range(n_rows))))
         letters, numbers = tokens(texts, 16, upright=True), tokens([str(i) for i in ids], 16, upright=True)
         lines = [[""] * table.shape[1] if i is None else list(table[i]) for i in shown]
-        heads = ["⋮" if i is None else names[i] for i in shown]
+        digits = len(str(n_rows - 1))
+        heads = ["⋮" if i is None else f"{i:>{digits}} {names[i]}" for i in shown]
         picked = [place for place, i in enumerate(shown) if i in ids]
-        self.table: Matrix = matrix(lines, "parameter", heads, format="", cell=(11, 14), picked=picked)
-        self.vectors: Matrix = matrix(table[list(ids)], "embedding", texts, format="", cell=(11, 24))
+        limits = float(table.min()), float(table.max())
+        self.table: Matrix = matrix(
+            lines, "parameter", heads, format="", cell=(11, 14), picked=picked, limits=limits
+        )
+        self.vectors: Matrix = matrix(
+            table[list(ids)], "embedding", texts, format="", cell=(11, 24), limits=limits
+        )
+        self.whole = brace(self.vectors)
         columns = [
             above(letters, note("tokens")),
             above(numbers, note("ids")),
             above(self.table, note(f"{name} {table.shape}")),
-            above(self.vectors, note(f"{name}[ids] {(len(ids), table.shape[1])}")),
+            above(below(self.vectors, self.whole), note(f"{name}[ids] {(len(ids), table.shape[1])}")),
         ]
         super().__init__([columns], (40.0, 40.0))
         for i, place in enumerate(ids):
@@ -52,7 +62,7 @@ def lookup(
 ) -> Lookup:
     """How tokens become vectors: `ids` pick rows of the table (V, C), whose rows have `names`.
 
-    Of the table the first two rows, the last one and those that are picked are drawn.
+    Of the table the first two rows, the last one and those that are picked are drawn, with their numbers and names.
     """
     return Lookup(texts, ids, table, names, name)
 

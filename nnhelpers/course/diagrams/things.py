@@ -100,6 +100,12 @@ class Matrix(Grid):
         super().__init__(rows, (0.0, 0.0))
         self.body, self.left, self.top = body, left, top
 
+    def arrange(self, spread: float) -> list[Point]:
+        """Rows line matrices up by the middle of their numbers, without the names of the columns."""
+        offsets = super().arrange(spread)
+        self.axis_y = sum(cells[0].height for cells in self.body) / 2
+        return offsets
+
     def cell(self, i: int, j: int) -> Box:
         return self.body[i][j]
 
@@ -111,7 +117,7 @@ class Matrix(Grid):
 
 
 def matrix(
-    values: Sequence[Sequence[float | str | None]] | np.ndarray,
+    values: Sequence[Sequence[float | str | None] | np.ndarray] | np.ndarray,
     role: str = "hidden",
     rows: Sequence[str] | None = None,
     columns: Sequence[str] | None = None,
@@ -120,12 +126,15 @@ def matrix(
     cell: tuple[float, float] = (0.0, 0.0),
     picked: Sequence[int] | None = None,
     shade: bool = True,
+    limits: tuple[float, float] | None = None,
 ) -> Matrix:
     """A matrix (len(values), len(values[0])) as cells, with names for its `rows` and `columns`.
 
-    The stronger the colour, the larger the number in size, unless `shade` is off. Texts are drawn as they are, and
-    `None` as an empty grey cell; "…", "⋮" and "" stand for cells that are left out. With `format=""` the cells are
-    small and hold no numbers. `picked` are rows that stand out from the others.
+    The darker a cell, the larger its number, signs counted: the lowest number is pale, the highest dark. `limits`, the
+    numbers that are palest and darkest, give several matrices one scale; `shade=False` gives all numbers one colour.
+    `None` and minus infinity are white. Texts are drawn as they are; "…", "⋮" and "" stand for cells that are left
+    out. With `format=""` the cells are small and hold no numbers. `picked` are rows that stand out from the others,
+    which are all paler.
     """
     n_columns = {len(line) for line in values}
     if len(n_columns) != 1:
@@ -137,17 +146,19 @@ def matrix(
             f"rows and columns need one name each, got {len(rows or ())} and {len(columns or ())} names for "
             f"{len(values)} rows of {n_columns.pop()} cells"
         )
-    numbers = [abs(float(v)) for line in values for v in line if _is_number(v)]
-    largest = max((n for n in numbers if np.isfinite(n)), default=1.0) or 1.0
+    numbers = [float(v) for line in values for v in line if _is_number(v) and np.isfinite(v)]
+    low, high = limits or (min(numbers, default=0.0), max(numbers, default=1.0))
     texts = [[_cell_text(v, format) for v in line] for line in values]
     widest = max((text_size(t, NUMBER)[0] for line in texts for t in line if t), default=0.0)
     heads = [*(columns or ())]
-    widest = max([widest, *(text_size(t, LETTER if header_role == "token" else LABEL)[0] for t in heads)])
-    width = max(cell[0], widest + 7 if format else max(widest + 1, 9.0))
+    named = [_header(t, header_role, (0.0, 0.0)) for t in heads]
+    width = max(
+        [cell[0], widest + 5 if format else max(widest + 1, 9.0), *(header.width for header in named)]
+    )
     height = max(cell[1], 18.0 if format else 9.0)
     body = [
         [
-            _cell(t, v, role, largest if shade else np.inf, (width, height), picked is None or i in picked)
+            _cell(t, v, role, (low, high) if shade else None, (width, height), picked is None or i in picked)
             for t, v in zip(line, values[i], strict=True)
         ]
         for i, line in enumerate(texts)
@@ -170,23 +181,37 @@ def _cell_text(value: float | str | None, format: str) -> str:
 
 
 def _cell(
-    text: str, value: float | str | None, role: str, largest: float, size: tuple[float, float], picked: bool
+    text: str,
+    value: float | str | None,
+    role: str,
+    limits: tuple[float, float] | None,
+    size: tuple[float, float],
+    picked: bool,
 ) -> Box:
     color = role_color(role)
     if value in LEFT_OUT:
         return Box(
             [(text, NUMBER)] if text else [], "plain", face=PAPER, pad=(0, 0), least=size, border="none"
         )
-    if value is None:
-        face = "#E9E9E9"
-    elif isinstance(value, str):
+    if isinstance(value, str):
         face = tinted(color, TINT)
+    elif value is None or np.isneginf(value) or np.isnan(value):
+        face = PAPER
     else:
-        share = min(abs(float(value)) / largest, 1.0) if np.isfinite(value) else 0.0
+        share = _share(float(value), *limits) if limits else 0.0
         face = tinted(color, 0.06 + 0.74 * share) if picked else tinted(color, 0.05 + 0.12 * share)
     border = tinted(color, 0.85 if picked else 0.4)
     lines = [(text, NUMBER)] if text else []
     return Box(lines, role, face=face, pad=(0, 0), least=size, border=border, corner=0, linewidth=0.9)
+
+
+def _share(value: float, low: float, high: float) -> float:
+    """How far `value` lies on the way from `low` to `high`, 0 to 1; one half where there is no way."""
+    if value <= low < high:
+        return 0.0
+    if value >= high > low:
+        return 1.0
+    return (value - low) / (high - low) if low < high else 0.5
 
 
 def _header(text: str, role: str, least: tuple[float, float]) -> Box:
@@ -196,17 +221,18 @@ def _header(text: str, role: str, least: tuple[float, float]) -> Box:
 
 
 def vector(
-    values: Sequence[float] | np.ndarray,
+    values: Sequence[float | str | None] | np.ndarray,
     role: str = "hidden",
     format: str = "",
     vertical: bool = False,
     names: Sequence[str] | None = None,
     cell: tuple[float, float] = (0.0, 0.0),
+    limits: tuple[float, float] | None = None,
 ) -> Matrix:
-    """A strip of cells; `names` stand before (or, for a row, above) the cells."""
+    """A strip of cells, shaded as in a matrix; `names` stand before (or, for a row, above) the cells."""
     if vertical:
-        return matrix([[v] for v in values], role, rows=names, format=format, cell=cell)
-    return matrix([list(values)], role, columns=names, format=format, cell=cell)
+        return matrix([[v] for v in values], role, rows=names, format=format, cell=cell, limits=limits)
+    return matrix([list(values)], role, columns=names, format=format, cell=cell, limits=limits)
 
 
 class Bars(Block):
@@ -214,7 +240,9 @@ class Bars(Block):
 
     solid = True
 
-    def __init__(self, values: Sequence[float], names: Sequence[str], role: str, height: float, bar: float):
+    def __init__(
+        self, values: Sequence[float] | np.ndarray, names: Sequence[str], role: str, height: float, bar: float
+    ):
         super().__init__()
         if len(values) != len(names) or not len(values):
             raise ValueError(f"each bar has one name, got {len(values)} values and {len(names)} names")
@@ -250,7 +278,7 @@ class Bars(Block):
 
 
 def bars(
-    values: Sequence[float],
+    values: Sequence[float] | np.ndarray,
     names: Sequence[str],
     role: str = "output",
     height: float = 46.0,
