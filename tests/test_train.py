@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -78,16 +79,27 @@ def flags(settings):
     return given
 
 
-def stop_at(monkeypatch, step, number=signal.SIGINT):
-    """A signal in the step before, so that this one is the last."""
-    write = checkpoint.StepLog.write
+def signal_at(step, *numbers):
+    """An `after_step` that sends signals in the step before, so that this one is the last."""
 
-    def and_signal(self, record):
-        write(self, record)
+    def send(record):
         if record["step"] == step - 1:
-            os.kill(os.getpid(), number)
+            for number in numbers:
+                os.kill(os.getpid(), number)
 
-    monkeypatch.setattr(checkpoint.StepLog, "write", and_signal)
+    return send
+
+
+@pytest.fixture
+def main_with(monkeypatch):
+    """The command, whose run calls `after_step`."""
+
+    def command(arguments, after_step):
+        with monkeypatch.context() as patch:
+            patch.setattr("nnhelpers.train.__main__.train", partial(train, after_step=after_step))
+            return main(arguments)
+
+    return command
 
 
 def same_end(one, other):
@@ -138,9 +150,10 @@ def test_byte_pairs_and_both_forms(architecture, changes, tiny, tmp_path):
 
 
 def test_the_log_that_run_returns_is_that_of_the_file(tiny):
-    settings = tiny()
-    result = train(settings)
+    settings, records = tiny(), []
+    result = train(settings, after_step=records.append)
     log = [json.loads(line) for line in (Path(settings.out) / "log.jsonl").read_text().splitlines()]
+    assert records == log
     assert result.losses == [record["loss"] for record in log]
     assert result.lrs == [record["lr"] for record in log]
     assert max(result.lrs) == 0.005
@@ -182,15 +195,14 @@ def test_a_model_that_does_not_compile_runs_without(tiny, monkeypatch, capsys):
 
 @pytest.mark.parametrize("optimizer", ["adamw", "muon"])
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_run_that_is_stopped_goes_on_bit_for_bit(optimizer, number, code, tiny, monkeypatch, capsys):
+def test_a_run_that_is_stopped_goes_on_bit_for_bit(optimizer, number, code, tiny, main_with, capsys):
     options = {"optimizer": optimizer, "dropout": 0.1}
     whole, parts = tiny("whole", **options), tiny("parts", **options)
     train(whole)
     before = signal.getsignal(number)
     for step in (9, 16):  # 16 is evaluated, too
-        with monkeypatch.context() as patch:
-            stop_at(patch, step, number)
-            assert main(flags(dataclasses.replace(parts, resume=step == 16))) == code
+        arguments = flags(dataclasses.replace(parts, resume=step == 16))
+        assert main_with(arguments, signal_at(step, number)) == code
         assert (
             f"stopped after step {step}; python -m nnhelpers.train --resume --out" in capsys.readouterr().out
         )
@@ -201,18 +213,8 @@ def test_a_run_that_is_stopped_goes_on_bit_for_bit(optimizer, number, code, tiny
     same_end(whole, parts)
 
 
-def test_a_second_ctrl_c_stops_at_once_and_the_run_goes_on_from_its_last_checkpoint(tiny, monkeypatch):
-    write = checkpoint.StepLog.write
-
-    def twice(self, record):
-        write(self, record)
-        if record["step"] == 8:
-            os.kill(os.getpid(), signal.SIGINT)
-            os.kill(os.getpid(), signal.SIGINT)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoint.StepLog, "write", twice)
-        assert main(flags(tiny("parts"))) == 130
+def test_a_second_ctrl_c_stops_at_once_and_the_run_goes_on_from_its_last_checkpoint(tiny, main_with):
+    assert main_with(flags(tiny("parts")), signal_at(9, signal.SIGINT, signal.SIGINT)) == 130
     assert main(["--resume", "--out", tiny("parts").out]) == 0
     train(tiny("whole"))
     same_end(tiny("whole"), tiny("parts"))
@@ -254,12 +256,10 @@ def refused(settings, message, capsys):
 
 
 @pytest.fixture
-def stopped(tiny, monkeypatch):
+def stopped(tiny):
     """The settings of a run that stopped after step 5, to be resumed."""
     settings = tiny(sample=0)
-    with monkeypatch.context() as patch:
-        stop_at(patch, 5)
-        assert train(settings).signal
+    assert train(settings, signal_at(5, signal.SIGINT)).signal == signal.SIGINT
     return dataclasses.replace(settings, resume=True)
 
 

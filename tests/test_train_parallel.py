@@ -16,8 +16,9 @@ import torch
 from safetensors.torch import load_file
 
 from nnhelpers import data
-from nnhelpers.train import checkpoint, load_run
+from nnhelpers.train import checkpoint, load_run, train
 from nnhelpers.train.__main__ import main
+from nnhelpers.train.settings import read_flags
 
 SHAPE = "--n-layer 2 --n-head 2 --n-embd 16 --block-size 8 --batch-size 8 --device cpu --sample 4"
 RUN = f"{SHAPE} --steps 20 --warmup-steps 3 --learning-rate 0.001 --eval-every 8 --checkpoint-every 6"
@@ -88,16 +89,12 @@ def folders(corpus, tmp_path_factory):
 
 def half_done(whole, command):
     """Begin a run and stop it after its eleventh step."""
-    write = checkpoint.StepLog.write
 
-    def and_stop(self, record):
-        write(self, record)
+    def stop(record):
         if record["step"] == 10:
             os.kill(os.getpid(), signal.SIGINT)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(checkpoint.StepLog, "write", and_stop)
-        assert main(command) == 130
+    assert train(read_flags(command), after_step=stop).signal == signal.SIGINT
 
 
 @pytest.mark.parametrize("name", [name for name, _, _ in CASES if name != "dropout"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -40,11 +40,12 @@ class RunLog(Log):
     signal: int = 0
 
 
-def train(settings: Settings) -> RunLog:
+def train(settings: Settings, after_step: Callable[[dict[str, Any]], None] | None = None) -> RunLog:
     """Train to the last step, or until Ctrl-C or SIGTERM; under torchrun in every process.
 
     A run can be killed at any time and resumed with identical results: batches and dropout depend on the seed, the step
-    and the process alone. Raises `ValueError` or `OSError` for what does not fit, before anything is written, and
+    and the process alone. `after_step` is called after each step with its line of the log: "step", "loss", "lr", and
+    where it was evaluated "val_loss". Raises `ValueError` or `OSError` for what does not fit, before anything is written, and
     `FloatingPointError` for a loss that is not finite.
     """
     processes, out = Processes(settings.device), Path(settings.out)
@@ -198,6 +199,8 @@ def train(settings: Settings) -> RunLog:
             add_record(log, record)
             if rank == 0:
                 steps_on_disk.write(record)
+            if after_step is not None:
+                after_step(record)
             if "val_loss" in record:
                 n_tokens = steps_since_report * settings.batch_size * settings.block_size
                 speed = n_tokens / seconds_since_report  # tokens a second
