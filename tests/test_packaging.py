@@ -122,37 +122,64 @@ def test_importing_the_package_loads_neither_torch_nor_matplotlib():
     assert out.stdout.strip() == "[]"
 
 
-def test_a_wheel_holds_the_corpora_and_works_outside_the_checkout(tmp_path):
-    """`pip install .` into an empty environment, without the dependencies that its data does not need."""
-    subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pip",
-            "wheel",
-            "--quiet",
-            "--no-deps",
-            "--wheel-dir",
-            str(tmp_path),
-            str(ROOT),
-        ],
-        check=True,
-        capture_output=True,
-        text=True,
-    )
-    (wheel,) = tmp_path.glob("nnhelpers-*.whl")
-    venv.create(tmp_path / "venv", with_pip=False)
-    site = next(
-        (tmp_path / "venv").glob("lib/python*/site-packages"), tmp_path / "venv" / "Lib" / "site-packages"
-    )
+@pytest.fixture(scope="module")
+def from_wheel(tmp_path_factory) -> Path:
+    """The folder of site-packages of an empty environment that holds what a wheel of the project holds."""
+    folder = tmp_path_factory.mktemp("wheel")
+    build = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--wheel-dir",
+        str(folder),
+        str(ROOT),
+    ]
+    subprocess.run(build, check=True, capture_output=True, text=True)
+    (wheel,) = folder.glob("nnhelpers-*.whl")
+    venv.create(folder / "venv", with_pip=False)
+    sites = list((folder / "venv").glob("lib/python*/site-packages"))
+    site = sites[0] if sites else folder / "venv" / "Lib" / "site-packages"
     subprocess.run([sys.executable, "-m", "zipfile", "-e", str(wheel), str(site)], check=True)
+    return site
+
+
+def test_a_wheel_holds_the_corpora_and_works_outside_the_checkout(from_wheel, tmp_path):
+    """In an environment without the dependencies that its data does not need."""
     code = (
         "from nnhelpers import data; "
         "ranks = (data.data_folder() / 'gpt2.tiktoken').read_bytes().splitlines(); "
         "print(data.data_folder().name, len(data.load_names()), len(ranks))"
     )
-    python = tmp_path / "venv" / "bin" / "python"
+    python = next(from_wheel.parents[2].glob("bin/python"), from_wheel.parents[2] / "Scripts" / "python.exe")
     out = subprocess.run(
         [str(python), "-I", "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
     )
     assert out.stdout.split() == ["corpora", "30294", "50256"]
+
+
+def test_every_module_can_be_imported_from_the_wheel(from_wheel, tmp_path):
+    package = ROOT / "nnhelpers"
+    names = [
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        for path in sorted(package.rglob("*.py"))
+    ]
+    code = (
+        "import importlib, sys; "
+        f"found = [importlib.import_module(name).__file__ for name in {names}]; "
+        f"print(len(found), all(file.startswith({str(from_wheel)!r}) for file in found))"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(from_wheel)}
+    out = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert out.returncode == 0, out.stderr
+    assert out.stdout.split() == [str(len(names)), "True"]
+    assert (from_wheel / "nnhelpers" / "py.typed").is_file()

@@ -45,8 +45,10 @@ def train(settings: Settings, after_step: Callable[[dict[str, Any]], None] | Non
 
     A run can be killed at any time and resumed with identical results: batches and dropout depend on the seed, the step
     and the process alone. `after_step` is called after each step with its line of the log: "step", "loss", "lr", and
-    where it was evaluated "val_loss". Raises `ValueError` or `OSError` for what does not fit, before anything is written, and
-    `FloatingPointError` for a loss that is not finite.
+    where it was evaluated "val_loss".
+
+    Raises `ValueError` or `OSError` for what does not fit, before anything is written, and `FloatingPointError` for a
+    loss that is not finite.
     """
     processes, out = Processes(settings.device), Path(settings.out)
     rank, world_size, device = processes.rank, processes.world_size, processes.device
