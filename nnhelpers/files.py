@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -93,3 +94,42 @@ def read_tensors(path: StrPath) -> tuple[dict[str, Tensor], dict[str, str]]:
             f"{path.name} is not a safetensors file, or is cut short ({error}). Pickled checkpoints (.pt, .bin) are "
             "not read, because loading one can run any code"
         ) from None
+
+
+@contextmanager
+def in_use(path: StrPath) -> Iterator[None]:
+    """Hold the lock file `path` inside the block; `ValueError` if another process holds it.
+
+    The system drops the lock of a process that ends in any way, so a file that a killed one left behind is no lock.
+    """
+    path = Path(path)
+    with open(path, "a+") as file:
+        if not _locked(file.fileno()):
+            file.seek(0)
+            holder = file.read().strip() or "another process"
+            raise ValueError(
+                f"{path.parent} is in use by {holder}; wait until it has ended, or take another folder"
+            )
+        file.truncate(0)
+        file.write(f"process {os.getpid()}")
+        file.flush()
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+
+
+def _locked(descriptor: int) -> bool:
+    """Whether this process could lock an open file, without waiting."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined]
+        else:
+            import fcntl
+
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import gc
 import json
 import math
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -238,6 +240,50 @@ def test_a_loss_that_is_not_finite_stops_with_a_sentence_and_loses_no_checkpoint
     assert all(torch.isfinite(p).all() for p in model.parameters())
 
 
+def test_weights_that_are_not_finite_are_never_saved_and_a_lower_rate_goes_on_from_the_step_before(
+    tiny, capsys
+):
+    def poison(record):
+        if record["step"] == 12:  # the step of a checkpoint
+            with torch.no_grad():
+                for model in models_alive():
+                    next(model.parameters())[0] = math.nan
+
+    settings = tiny()
+    with pytest.raises(FloatingPointError, match=r"not finite after step 12 .* a lower --learning-rate"):
+        train(settings, after_step=poison)
+    assert checkpoint.read_checkpoint(Path(settings.out) / "last.safetensors")[1]["step"] == 6
+    capsys.readouterr()
+    assert main(["--resume", "--out", settings.out, "--learning-rate", "0.001", "--grad-clip", "0.5"]) == 0
+    said = capsys.readouterr().out
+    assert "learning_rate 0.005 until now, 0.001 from here on" in said
+    assert "grad_clip 1.0 until now, 0.5 from here on" in said
+    log = [json.loads(line) for line in (Path(settings.out) / "log.jsonl").read_text().splitlines()]
+    assert max(record["lr"] for record in log[:6]) == 0.005
+    assert max(record["lr"] for record in log[6:]) <= 0.001
+
+
+def models_alive():
+    return [each for each in gc.get_objects() if type(each) is GPT]
+
+
+def test_ctrl_c_before_anything_is_saved_says_so(tiny, capsys, monkeypatch):
+    def interrupted(settings):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("nnhelpers.train.__main__.train", interrupted)
+    assert main(flags(tiny())) == 130
+    assert "nothing was saved yet: start again" in capsys.readouterr().err
+
+
+def test_the_advice_after_ctrl_c_works_for_a_folder_with_a_space(tiny, main_with, capsys):
+    settings = tiny("my run")
+    assert main_with(flags(settings), signal_at(9, signal.SIGINT)) == 130
+    advice = capsys.readouterr().out.splitlines()[-1]
+    command = advice.split("; ")[1].removesuffix(" goes on")
+    assert main(shlex.split(command)[3:]) == 0
+
+
 # What it refuses
 
 
@@ -272,6 +318,7 @@ def test_a_run_in_the_folder_is_not_overwritten(stopped, capsys):
     [
         ({"steps": 40}, "the run began with steps 20, not 40"),
         ({"learning_rate": 0.1, "seed": 3}, "seed 0, not 3, learning_rate 0.005, not 0.1"),
+        ({"grad_clip": 0.0}, "grad_clip 1.0, not 0.0"),
         ({"optimizer": "adamw"}, "optimizer 'muon', not 'adamw'"),
         ({"batch_size": 16}, "batch_size 8, not 16"),
         ({"gradient_accumulation_steps": 2}, "gradient_accumulation_steps 1, not 2"),

@@ -33,10 +33,13 @@ CASES = [
 ]
 WORKER = """
 import json, sys
+import torch.distributed as dist
 from nnhelpers.train.__main__ import main
 codes = [main(each) for each in json.loads(sys.argv[1])]
 sys.stdout.write(f"codes {codes}\\n")  # in one piece: another process writes, too
 sys.stdout.flush()
+dist.barrier()  # a process that leaves while another still talks to it can bring that one down
+dist.destroy_process_group()
 """
 
 
@@ -132,6 +135,47 @@ def test_only_the_first_process_speaks(folders):
     assert done.stderr.count("batch_size=7 cannot be divided into 2 parts") == 1
     assert done.stderr.count("add --resume, or take another folder") == 1
     assert not (root / "odd").exists()
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"RANK": "1"}, "RANK is 1, but WORLD_SIZE is 1: start several processes with torchrun"),
+        ({"RANK": "0", "WORLD_SIZE": "1"}, "there is no file 'nope.txt'"),
+    ],
+)
+def test_no_process_keeps_its_error_to_itself(variables, message, tmp_path):
+    command = [sys.executable, "-m", "nnhelpers.train", "--corpus", "nope.txt", "--out", str(tmp_path / "r")]
+    done = subprocess.run(
+        command, env={**environment(), **variables}, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("error") == 1
+    assert message in done.stderr
+
+
+def test_a_second_process_in_the_folder_of_a_run_is_refused_and_a_killed_one_is_no_hindrance(
+    corpus, tmp_path, capsys
+):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    start = f"--corpus {corpus} {RUN} --out {folder}".split()
+    hold = "import sys; from nnhelpers.files import in_use\n"
+    hold += "with in_use(sys.argv[1]): print('held', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", hold, str(folder / "run.lock")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        assert other.stdout.readline() == "held\n"
+        assert main(start) == 2
+        assert f"is in use by process {other.pid}; wait until it has ended" in capsys.readouterr().err
+        assert [path.name for path in folder.iterdir()] == ["run.lock"]
+        other.kill()
+    assert (folder / "run.lock").is_file()
+    assert main(start) == 0
+    assert not (folder / "run.lock").exists()
 
 
 def test_a_run_that_is_killed_at_any_moment_goes_on_bit_for_bit(corpus, tmp_path):

@@ -7,10 +7,12 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import torch
 
 from ..sampling import complete
+from .processes import SharedError
 from .run import load_run, train
 from .settings import Settings, read_flags
 
@@ -22,21 +24,29 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if arguments[:1] == ["sample"]:
             return _sample(arguments[1:])
         return _train(read_flags(arguments))
-    except (ValueError, OSError) as error:
+    except SharedError as error:
         _complain(f"error: {error}")
         return 2
+    except (ValueError, OSError) as error:
+        _complain_of_mine(error)
+        return 2
     except (FloatingPointError, torch.OutOfMemoryError) as error:
-        _complain(f"error: {error}")
+        _complain_of_mine(error)
         return 1
-    except KeyboardInterrupt:
-        _complain("stopped at once; --resume goes on from the last checkpoint")
-        return 130
 
 
 def _train(settings: Settings) -> int:
-    log = train(settings)
+    command = f"python -m nnhelpers.train --resume --out {shlex.quote(settings.out)}"
+    try:
+        log = train(settings)
+    except KeyboardInterrupt:
+        saved = (Path(settings.out) / "last.safetensors").is_file()
+        advice = (
+            f"{command} goes on from the last checkpoint" if saved else "nothing was saved yet: start again"
+        )
+        _complain(f"stopped at once; {advice}")
+        return 130
     if log.signal:
-        command = f"python -m nnhelpers.train --resume --out {shlex.quote(settings.out)}"
         _say(f"stopped after step {len(log.losses):,}; {command} goes on")
         return 128 + log.signal
     _say(f"{log.sample}\n")
@@ -83,9 +93,19 @@ def _complain(text: str) -> None:
     _print(text, sys.stderr)
 
 
+def _complain_of_mine(error: Exception) -> None:
+    """Every process says what went wrong in it; which one it is, where there are several."""
+    several = int(os.environ.get("WORLD_SIZE", "1")) > 1
+    where = f" (process {os.environ.get('RANK', '0')})" if several else ""
+    _write(f"error{where}: {error}", sys.stderr)
+
+
 def _print(text: str, stream: object) -> None:
-    if os.environ.get("RANK", "0") != "0":
-        return
+    if os.environ.get("RANK", "0") == "0":
+        _write(text, stream)
+
+
+def _write(text: str, stream: object) -> None:
     encoding = getattr(stream, "encoding", None) or "utf-8"
     print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)  # type: ignore[call-overload]
 

@@ -25,7 +25,7 @@ from ..contracts import StrPath, Tokenizer
 from ..data import load_shakespeare, read_blocks
 from ..files import read_json, write_json
 from .checkpoint import REQUIRED_INFO, check_same, read_checkpoint
-from .settings import MAY_CHANGE, Settings
+from .settings import MAY_CHANGE, MAY_FALL, Settings
 
 FORMAT = "nnhelpers.tokens 1"
 
@@ -60,7 +60,8 @@ def prepare(settings: Settings) -> None:
 def read_last(settings: Settings) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The last checkpoint in the folder of a run, if it is of a run with these settings."""
     tensors, info = read_checkpoint(Path(settings.out) / "last.safetensors", *REQUIRED_INFO)
-    check_same(info["settings"], asdict(settings), MAY_CHANGE)
+    fallen = [name for name in MAY_FALL if 0 < getattr(settings, name) <= info["settings"].get(name, 0)]
+    check_same(info["settings"], asdict(settings), (*MAY_CHANGE, *fallen))
     return tensors, info
 
 

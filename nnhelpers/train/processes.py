@@ -23,6 +23,10 @@ from ..terminal import bars_are_off
 PEAK_FLOPS = {"A100": 312e12, "H100 PCIe": 756e12, "H100": 989e12, "H200": 989e12, "RTX 4090": 165.2e12}
 
 
+class SharedError(ValueError):
+    """What went wrong in the first process, raised in all of them: said once."""
+
+
 class Processes:
     """The processes of a run, as torchrun started them: this one's rank and device, and what they do together.
 
@@ -32,6 +36,11 @@ class Processes:
     def __init__(self, device: str = "auto"):
         self.world_size = int(os.environ.get("WORLD_SIZE", 1))
         self.rank = int(os.environ.get("RANK", 0))
+        if not 0 <= self.rank < self.world_size:
+            raise ValueError(
+                f"RANK is {self.rank}, but WORLD_SIZE is {self.world_size}: start several processes with torchrun, or "
+                "unset both"
+            )
         if device == "cuda" and not torch.cuda.is_available():
             raise ValueError("there is no GPU that torch can use; use --device cpu")
         self.device = torch.device("cpu")
@@ -43,7 +52,7 @@ class Processes:
             backend = "gloo" if self.device.type == "cpu" else "nccl"
             # the long patience is for those who wait while the first encodes a text
             dist.init_process_group(backend, timeout=timedelta(hours=12))
-            atexit.register(dist.destroy_process_group)
+            atexit.register(_leave_group)
 
     def peak_flops(self) -> float | None:
         """The dense bfloat16 operations a second of all devices together, where that is known."""
@@ -68,7 +77,7 @@ class Processes:
         return tqdm(total=total, initial=initial, disable=True if hidden else None)
 
     def rank_zero_first(self, action: Callable[[], None]) -> None:
-        """The first process acts, the others wait; its `ValueError` or `OSError` becomes a `ValueError` of all."""
+        """The first process acts, the others wait; its `ValueError` or `OSError` becomes a `SharedError`."""
         message: list[str | None] = [None]
         if self.rank == 0:
             try:
@@ -78,7 +87,7 @@ class Processes:
         if self.world_size > 1:
             dist.broadcast_object_list(message)
         if message[0] is not None:
-            raise ValueError(message[0])
+            raise SharedError(message[0])
 
     def all_reduce_sum(self, *values: float) -> list[float]:
         """Each value, added up over the processes."""
@@ -87,6 +96,11 @@ class Processes:
         total = torch.tensor(values, dtype=torch.float64, device=self.device)
         dist.all_reduce(total)
         return total.tolist()
+
+
+def _leave_group() -> None:
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def compiled(model: nn.Module, try_out: Callable[[Any], None]) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import signal
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ..batches import step_seed, text_batches
 from ..contracts import StrPath, Tokenizer
 from ..evaluation import total_nll
+from ..files import in_use
 from ..fit import Log, n_parameters
 from ..gpt import GPT, GPTConfig
 from ..optim import lr_factor, make_optimizers, set_lr
@@ -27,7 +28,7 @@ from ..terminal import signals_noted
 from . import checkpoint
 from .prepare import load_tokenizer, open_tokens, prepare, read_last
 from .processes import Processes, compiled, reshard, shard, sync_gradients
-from .settings import Settings
+from .settings import MAY_FALL, Settings
 
 
 @dataclass(repr=False)
@@ -50,10 +51,18 @@ def train(settings: Settings, after_step: Callable[[dict[str, Any]], None] | Non
     Raises `ValueError` or `OSError` for what does not fit, before anything is written, and `FloatingPointError` for a
     loss that is not finite.
     """
-    processes, out = Processes(settings.device), Path(settings.out)
+    processes = Processes(settings.device)
+    with ExitStack() as at_the_end:  # the folder is this run's alone
+        processes.rank_zero_first(lambda: claim_folder(settings, processes.world_size, at_the_end))
+        return _train(settings, processes, after_step)
+
+
+def _train(
+    settings: Settings, processes: Processes, after_step: Callable[[dict[str, Any]], None] | None
+) -> RunLog:
+    out = Path(settings.out)
     rank, world_size, device = processes.rank, processes.world_size, processes.device
     n_parts = world_size * settings.gradient_accumulation_steps  # a batch is cut into so many parts
-    check_settings(settings, n_parts, world_size)
 
     # The text: tokenizer and token ids, made once by the first process and kept in the folder
     processes.rank_zero_first(lambda: prepare(settings))
@@ -104,6 +113,8 @@ def train(settings: Settings, after_step: Callable[[dict[str, Any]], None] | Non
         log.best_loss, log.best_step, log.seconds = info["best_loss"], info["best_step"], info["seconds"]
         checkpoint.restore(model, tensors, optimizers if step else ())
         processes.print_rank_zero(resume_message(step, hardware, info["hardware"]))
+        for change in lowered(info["settings"], settings):
+            processes.print_rank_zero(change)
     steps_on_disk = checkpoint.StepLog(out / "log.jsonl", log_bytes)
     for record in steps_on_disk.records:
         add_record(log, record)
@@ -127,6 +138,7 @@ def train(settings: Settings, after_step: Callable[[dict[str, Any]], None] | Non
             "hardware": hardware,
         }
         if rank == 0:
+            check_weights(tensors, step, settings.learning_rate)
             checkpoint.write_checkpoint(out / f"{name}.safetensors", tensors, info)
 
     # The forward pass in training: compiled, and with the gradients of all processes averaged
@@ -248,8 +260,19 @@ def load_run(folder: StrPath, which: str = "best") -> tuple[GPT, Tokenizer]:
     return model.eval(), tokenizer
 
 
-def check_settings(settings: Settings, n_parts: int, world_size: int) -> None:
-    """Raise `ValueError` for settings that do not fit each other or the processes, before anything is written."""
+def claim_folder(settings: Settings, world_size: int, at_the_end: ExitStack) -> None:
+    """Check the settings, make the folder, and lock it until the end of the run, before anything is written into it."""
+    check_settings(settings, world_size)
+    out = Path(settings.out)
+    if settings.resume:
+        read_last(settings)  # a folder without a run that can go on is not touched
+    out.mkdir(parents=True, exist_ok=True)
+    at_the_end.enter_context(in_use(out / "run.lock"))
+
+
+def check_settings(settings: Settings, world_size: int) -> None:
+    """Raise `ValueError` for settings that do not fit each other or the processes."""
+    n_parts = world_size * settings.gradient_accumulation_steps
     if settings.batch_size % n_parts:
         raise ValueError(
             f"batch_size={settings.batch_size} cannot be divided into {n_parts} parts (processes times "
@@ -273,6 +296,16 @@ def resume_message(step: int, hardware: Mapping[str, Any], before: Mapping[str, 
     return text
 
 
+def lowered(before: Mapping[str, Any], settings: Settings) -> list[str]:
+    """A sentence for each setting that a resumed run may lower, and has lowered."""
+    changes = []
+    for name in MAY_FALL:
+        value = getattr(settings, name)
+        if value != before[name]:
+            changes.append(f"{name} {before[name]} until now, {value} from here on")
+    return changes
+
+
 def add_record(log: RunLog, record: Mapping[str, Any]) -> None:
     """Put a line of the log on disk into the log in memory."""
     log.losses.append(record["loss"])
@@ -288,6 +321,16 @@ def check_finite(what: str, loss: float, step: int, lr: float) -> None:
             f"the {what} of step {step} is {loss} at learning rate {lr:.3g}: lower the learning rate or clip the "
             "gradient"
         )
+
+
+def check_weights(tensors: Mapping[str, Tensor], step: int, lr: float) -> None:
+    """A run must not go on from weights that are not finite, so they are never saved."""
+    for name, tensor in tensors.items():
+        if name.startswith("model.") and not bool(torch.isfinite(tensor).all()):
+            raise FloatingPointError(
+                f"{name.removeprefix('model.')} is not finite after step {step} at learning rate {lr:.3g}; the "
+                "checkpoint before it is kept: go on from it with --resume and a lower --learning-rate"
+            )
 
 
 def report(log: RunLog, n_steps: int, speed: float, flops: float, peak: float | None) -> str:

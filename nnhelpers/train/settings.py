@@ -175,6 +175,10 @@ MAY_CHANGE = (
 )
 
 
+# What it may lower, if the loss was not finite. A gradient that is clipped more is lower too.
+MAY_FALL = ("learning_rate", "grad_clip")
+
+
 def _check_value(each: Field[Any], value: Any) -> None:
     """Raise `ValueError` for a value of the wrong type, below the least one, or not among those that are."""
     kind, minimum, choices = _kind(each), each.metadata["minimum"], each.metadata["choices"]
