@@ -458,6 +458,16 @@ def test_a_skip_arrow_runs_around_what_stands_between():
     assert heights.max() > box.y1 or heights.min() < box.y0
 
 
+@pytest.mark.parametrize("pad", range(12, 26, 2))
+@pytest.mark.parametrize(("stand", "align"), [(dg.row, "top"), (dg.column, "left")])
+def test_an_arrow_meets_a_sheet_of_a_pile_and_not_the_empty_corner_beside_it(stand, align, pad):
+    pile, box = dg.tensor("a", ""), dg.box("b")
+    # the frame's padding moves the box along the edge of the pile
+    diagram = dg.Diagram(stand(pile, dg.group(box, pad=pad), align=align))
+    diagram.arrow(pile, box)
+    check(diagram.figure())
+
+
 def test_an_arrow_does_not_run_along_a_frame():
     a, b = dg.box("the widest of the boxes"), dg.box("b as wide as the others")
     diagram = dg.Diagram(dg.column(dg.group(dg.column(a, dg.box("between"))), b))
