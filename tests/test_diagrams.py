@@ -264,6 +264,19 @@ def test_the_printed_attention_weights_are_the_softmax_of_the_printed_scores():
     assert (np.rint(100 * weights).sum(axis=1) == 100).all()
 
 
+def test_the_first_token_sees_itself_alone_so_it_brings_back_its_own_value_in_the_same_shades():
+    drawing = check(gallery.attention_head().figure())
+    cells = [
+        face.get_facecolor()
+        for face, outline in zip(*drawing.faces, strict=True)
+        if outline.size == pytest.approx((13, 18))
+    ]
+    # x has 4 rows of 8 cells; q, k, v and out have 4 rows of 3
+    _, _, v, out = np.array(cells)[4 * 8 :].reshape(4, 4, 3, 4)
+    assert np.array_equal(out[0], v[0])
+    assert len(np.unique(out.reshape(12, 4), axis=0)) > 3
+
+
 def test_the_printed_numbers_of_batch_normalisation_follow_from_each_other():
     numbers = check(gallery.batch_normalisation().figure()).numbers().reshape(-1, 3)
     x, of_x, x_hat, of_x_hat, (gamma, beta), y, of_y = np.split(numbers, [4, 6, 10, 12, 14, 18])
