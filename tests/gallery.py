@@ -54,6 +54,7 @@ def mlp(
     h = dg.vector([*hidden[:16], "…", *hidden[-7:]], "hidden", cell=(14, 14))
     z = dg.vector(logits, "output", cell=(18, 16))
     p = dg.bars(softmax(logits), LETTERS, bar=18)
+    meaning = dg.note("p: probability of the next letter (untrained)")
     named = [
         dg.beside(dg.beside(strip, dg.shape_note(shape)), dg.note(name, bold=True), "left")
         for strip, name, shape in (
@@ -71,7 +72,7 @@ def mlp(
         dg.beside(second, weights_2, "left", 26),
         named[2],
         normalise,
-        named[3],
+        dg.below(named[3], meaning),
         gap=20,
     )
     drawing = dg.Diagram(
@@ -96,7 +97,7 @@ def normalisation(values: np.ndarray, gamma: np.ndarray, beta: np.ndarray) -> dg
             numbers, role, rows=rows, columns=units, format=".1f", header_role="plain", cell=(35, 20)
         )
 
-    def statistics(numbers: np.ndarray, rows: Sequence[str] | None, under: dg.Matrix) -> dg.Matrix:
+    def statistics(numbers: np.ndarray, rows: Sequence[str], under: dg.Matrix) -> dg.Matrix:
         means_and_deviations = np.array([numbers.mean(axis=0), numbers.std(axis=0)])
         return dg.matrix(
             # without a minus before a mean of 0
@@ -109,53 +110,67 @@ def normalisation(values: np.ndarray, gamma: np.ndarray, beta: np.ndarray) -> dg
             shade=False,
         )
 
-    def titled(body: dg.Matrix, name: str, shape: tuple[int, ...]) -> dg.Block:
+    def titled(body: dg.Matrix, name: str, shape: str) -> dg.Block:
         return dg.above(body, dg.column(dg.note(name, bold=True), dg.shape_note(shape), gap=1))
 
-    def panel(body: dg.Matrix, summary: dg.Block, name: str, align: str) -> dg.Block:
-        return dg.below(titled(body, name, values.shape), summary, gap=8, align=align)
+    def panel(body: dg.Matrix, summary: dg.Block, name: str) -> dg.Block:
+        return dg.below(titled(body, name, str(values.shape)), summary, gap=8, align="right")
 
     x, x_hat, y = (
         table(numbers, "hidden", rows)
         for numbers, rows in ((values, examples), (normalised, None), (scaled, None))
     )
-    summary = statistics(values, ["mean", "std"], x)
+    summaries = [
+        statistics(numbers, rows, under)
+        for numbers, rows, under in (
+            (values, ["mean", "std"], x),
+            (normalised, ["mean", "std"], x_hat),
+            (scaled, ["mean = β", "std = γ"], y),
+        )
+    ]
     learned = table(np.array([gamma, beta]), "parameter", ["γ", "β"])
-    standardise = dg.operation("$\\dfrac{x - \\mathrm{mean}}{\\mathrm{std}}$\nper column")
+    formula = "$\\dfrac{x - \\mathrm{mean}}{\\mathrm{std}}$"
+    standardise = dg.operation(f"{formula}\nper column\n(over the {len(values)}\nexamples)")
     stretch = dg.operation("γ x̂ + β\nper column")
-    equal = dg.column(dg.note("= β"), dg.note("= γ"), gap=7)
     drawing = dg.Diagram(
         dg.row(
-            panel(x, summary, "x", "right"),
+            panel(x, summaries[0], "x"),
             standardise,
-            panel(x_hat, statistics(normalised, None, x_hat), "x̂", "left"),
-            dg.above(stretch, titled(learned, "γ, β", gamma.shape), gap=24),
-            panel(y, dg.beside(statistics(scaled, None, y), equal, gap=4), "y", "left"),
-            gap=14,
+            panel(x_hat, summaries[1], "x̂"),
+            dg.above(stretch, titled(learned, "γ, β", f"{gamma.shape} each"), gap=24),
+            panel(y, summaries[2], "y"),
+            gap=10,
         ),
         "Batch normalisation works down the columns: each unit over the examples of the batch",
     )
     drawing.flow(x, standardise, x_hat, stretch, y)
-    drawing.arrow(summary, standardise, leave="right", enter="bottom")
+    drawing.arrow(summaries[0], standardise, leave="right", enter="bottom")
     drawing.flow(learned, stretch)
     return drawing
 
 
-def dilation_tree(letters: str, dilations: Sequence[int]) -> dg.Block:
+def dilation_tree(letters: str, n_channels: int, dilations: Sequence[int]) -> dg.Block:
     """Convolutions of two taps over `letters`: what the last output depends on is drawn strongly."""
     n = len(letters)
     reached = [{n - 1}]
     for dilation in reversed(dilations):
         reached.append({source for t in reached[-1] for source in (t - dilation, t) if source >= 0})
     reached.reverse()
-    levels: list[list[dg.Box]] = [[dg.token(letter) for letter in letters]]
-    for level in range(1, len(dilations) + 1):
-        levels.append([dg.dot("hidden", 14, strong=t in reached[level]) for t in range(n)])
-    rows: list[list[dg.Block | None]] = [[dg.note("letters"), *levels[0]]]
+    tokens = [dg.token(letter) for letter in letters]
+    levels: list[list[dg.Box]] = []
+    for level in range(len(dilations) + 1):
+        role = "hidden" if level else "embedding"
+        levels.append([dg.dot(role, 14, strong=t in reached[level]) for t in range(n)])
+    rows: list[list[dg.Block | None]] = [
+        [dg.note("letters"), *tokens],
+        [dg.note(f"embedding:\n{n_channels} numbers"), *levels[0]],
+    ]
     for level, dilation in enumerate(dilations, 1):
         # the name of a convolution stands beside its lines, that of a layer beside its values
         rows += [[dg.note(f"dilation {dilation}")], [dg.note(f"layer {level}"), *levels[level]]]
-    drawn = dg.grid(rows[::-1], gap=(8, 44))
+    drawn = dg.grid(rows[::-1], gap=(8, 38))
+    for letter, embedded in zip(tokens, levels[0], strict=True):
+        drawn.arrows.append(dg.Arrow(letter, embedded, leave="top", enter="bottom"))
     for level, dilation in enumerate(dilations):
         for t in range(n):
             for source in {t - dilation, t} & set(range(n)):
@@ -174,7 +189,7 @@ def dilation_tree(letters: str, dilations: Sequence[int]) -> dg.Block:
 def gated_layer(n_channels: int, n_skip: int, dilation: int) -> dg.Block:
     """WaveNet's layer: a gate between two convolutions, then a residual and a skip path."""
     x = dg.tensor("x", ("B", n_channels, "T"), "residual")
-    out = dg.tensor("to the\nnext layer", ("B", n_channels, "T"), "residual")
+    out = dg.tensor("to the\nnext layer,\nif any", ("B", n_channels, "T"), "residual")
     fork, add = dg.dot("residual"), dg.operation("+")
     taps = [
         dg.box(
@@ -225,13 +240,15 @@ def gated_layer(n_channels: int, n_skip: int, dilation: int) -> dg.Block:
 
 def wavenet(letters: str, n_channels: int, n_skip: int, dilations: Sequence[int]) -> dg.Diagram:
     """The stack of dilated convolutions at the left, one of its layers at the right."""
-    stack = dg.group(dilation_tree(letters, dilations), f"{len(dilations)} layers: what the last output sees")
+    stack = dg.group(
+        dilation_tree(letters, n_channels, dilations), f"{len(dilations)} layers: what the last output sees"
+    )
     shapes = dg.note("(B, channels, T): B examples in the batch, T time steps")
     layer = dg.group(
         dg.column(gated_layer(n_channels, n_skip, dilations[-1]), shapes),
-        f"inside the layer of dilation {dilations[-1]}",
+        f"inside one layer (here layer {len(dilations)}, dilation {dilations[-1]})",
     )
-    panels = dg.row(stack, layer, gap=18, align="stretch")
+    panels = dg.row(stack, layer, gap=10, align="stretch")
     drawing = dg.Diagram(panels, "WaveNet: each layer doubles the reach")
     drawing.explain("parameter", "layers with parameters")
     return drawing
@@ -247,9 +264,11 @@ def attention(text: str, x: np.ndarray, wq: np.ndarray, wk: np.ndarray, wv: np.n
     weights = softmax(masked_scores)
 
     limits = float(scores.min()), float(scores.max())
+    # the rows of out are averages of the rows of v, so no number of out lies outside
+    limits_of_v = float(v.min()), float(v.max())
 
-    def strip(values: np.ndarray, role: str) -> dg.Matrix:
-        return dg.matrix(values, role, rows=text, format="", cell=(13, 18))
+    def strip(values: np.ndarray, role: str, limits: tuple[float, float] | None = None) -> dg.Matrix:
+        return dg.matrix(values, role, rows=text, format="", cell=(13, 18), limits=limits)
 
     def square(values: np.ndarray, role: str, limits: tuple[float, float] | None = None) -> dg.Matrix:
         return dg.matrix(values, role, rows=text, columns=text, cell=(33, 20), limits=limits)
@@ -264,12 +283,12 @@ def attention(text: str, x: np.ndarray, wq: np.ndarray, wk: np.ndarray, wv: np.n
         across = dg.above(block, dg.note("looks at →"), align="right")
         return dg.beside(across, dg.note("looks\nfrom ↓"), "left", 3, align="top")
 
-    inputs, out = strip(x, "embedding"), strip(weights @ v, "hidden")
+    inputs, out = strip(x, "embedding"), strip(weights @ v, "hidden", limits_of_v)
     wide = [dg.box(f"$W_{name}$", wq.shape, role="parameter") for name in "qkv"]
-    queries, keys, values = (strip(part, "hidden") for part in (q, k, v))
+    queries, keys, values = strip(q, "hidden"), strip(k, "hidden"), strip(v, "hidden", limits_of_v)
     product, mix, fork = dg.operation(r"$q\,k^\top / \sqrt{d}$"), dg.operation("weights @ v"), dg.dot()
     mask, normalise = dg.operation("mask"), dg.operation("softmax")
-    raw, masked = (square(values, "hidden", limits) for values in (scores, masked_scores))
+    raw, masked = (square(numbers, "hidden", limits) for numbers in (scores, masked_scores))
     shares = square(weights, "output")
     brace = dg.brace(inputs)
     x_named = named(inputs, "x", x.shape, "token + position embeddings:", "the two m’s differ")
@@ -283,11 +302,14 @@ def attention(text: str, x: np.ndarray, wq: np.ndarray, wk: np.ndarray, wv: np.n
                 None,
                 named(values, "v", v.shape),
             ],
-            [product],
+            [dg.beside(product, dg.note(f"d = {d}"), "left")],
             [
                 looking(raw),
                 mask,
-                dg.above(masked, dg.note("the future is masked")),
+                dg.below(
+                    dg.above(masked, dg.note(f"masked scores {masked_scores.shape}")),
+                    dg.note("the future is masked"),
+                ),
                 normalise,
                 dg.below(looking(shares), dg.note("each row adds to 1"), 5, align="left"),
             ],
@@ -355,8 +377,12 @@ def gpt_block(
         axis=0,
     )
     frame = dg.group(inner, f"one of {n_layer} blocks (each has its own weights)", pad=16, corner="right")
-    positions = dg.tokens([str(i) for i in range(n)], gap=0)
-    words = dg.beside(dg.row(*letters, gap=4), dg.beside(positions, dg.note("positions"), gap=6), gap=40)
+    positions = [dg.token(str(i), 44) for i in range(n)]
+    words = dg.column(
+        dg.beside(dg.row(*letters, gap=4), dg.note("tokens"), "left"),
+        dg.beside(dg.row(*positions, gap=4), dg.note("positions"), "left"),
+        gap=0,
+    )
     drawing = dg.Diagram(
         dg.column(top, frame, bottom, words, gap=26), "A GPT block adds to the residual stream"
     )
@@ -370,7 +396,6 @@ def gpt_block(
         drawing.arrow(layer, add, "add")
     for i, letter in enumerate(letters):
         drawing.arrow(letter, start.column(i))
-    drawing.arrow(positions, start, leave="top", enter="right")
     drawing.explain("parameter", "layers with parameters")
     return drawing
 
@@ -403,7 +428,12 @@ def merge_tree(word: str, merges: Sequence[tuple[str, str]]) -> dg.Diagram:
         boxes = [dg.token(text, 28.0 * len(text) - 4, strong=text not in known) for text in texts]
         lines.append([dg.note(name), dg.row(*boxes, gap=4)])
     listing = dg.grid(lines, gap=(14, 10), align="left")
-    learned = dg.note("The order of the merges was learned from a corpus.")
+    learned = dg.column(
+        dg.note("The merge rules and their order were learned"),
+        dg.note("beforehand, by counting pairs in a large text."),
+        gap=1,
+        align="left",
+    )
     steps_and_source = dg.below(listing, learned, gap=16, align="left")
     drawing = dg.Diagram(
         dg.row(drawn, steps_and_source, gap=50), f"Byte-pair encoding of “{word}”, merge by merge"

@@ -264,6 +264,19 @@ def test_the_printed_attention_weights_are_the_softmax_of_the_printed_scores():
     assert (np.rint(100 * weights).sum(axis=1) == 100).all()
 
 
+def test_the_first_token_sees_itself_alone_so_it_brings_back_its_own_value_in_the_same_shades():
+    drawing = check(gallery.attention_head().figure())
+    cells = [
+        face.get_facecolor()
+        for face, outline in zip(*drawing.faces, strict=True)
+        if outline.size == pytest.approx((13, 18))
+    ]
+    # x has 4 rows of 8 cells; q, k, v and out have 4 rows of 3
+    _, _, v, out = np.array(cells)[4 * 8 :].reshape(4, 4, 3, 4)
+    assert np.array_equal(out[0], v[0])
+    assert len(np.unique(out.reshape(12, 4), axis=0)) > 3
+
+
 def test_the_printed_numbers_of_batch_normalisation_follow_from_each_other():
     numbers = check(gallery.batch_normalisation().figure()).numbers().reshape(-1, 3)
     x, of_x, x_hat, of_x_hat, (gamma, beta), y, of_y = np.split(numbers, [4, 6, 10, 12, 14, 18])
@@ -456,6 +469,16 @@ def test_a_skip_arrow_runs_around_what_stands_between():
     box = drawing.box_of("b")
     heights = along(drawing.arrows[2])[:, 1]
     assert heights.max() > box.y1 or heights.min() < box.y0
+
+
+@pytest.mark.parametrize("pad", range(12, 26, 2))
+@pytest.mark.parametrize(("stand", "align"), [(dg.row, "top"), (dg.column, "left")])
+def test_an_arrow_meets_a_sheet_of_a_pile_and_not_the_empty_corner_beside_it(stand, align, pad):
+    pile, box = dg.tensor("a", ""), dg.box("b")
+    # the frame's padding moves the box along the edge of the pile
+    diagram = dg.Diagram(stand(pile, dg.group(box, pad=pad), align=align))
+    diagram.arrow(pile, box)
+    check(diagram.figure())
 
 
 def test_an_arrow_does_not_run_along_a_frame():

@@ -47,7 +47,8 @@ class Arrow:
         if self.direct:
             leave, enter = self.leave or "right", self.enter or OPPOSITE[self.leave or "right"]
             return [self.start.frame.side(leave), self.end.frame.side(enter)]
-        return straight(self.start.frame, self.end.frame, self.leave, self.enter, shift)
+        margins = self.start.margin, self.end.margin
+        return straight(self.start.frame, self.end.frame, self.leave, self.enter, shift, margins)
 
     def paint(self, axes: Axes, path: list[Point], number: int) -> None:
         style = {"edgecolor": self.color, "linewidth": self.width, "zorder": 2}

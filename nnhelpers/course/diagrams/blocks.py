@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Circle, FancyBboxPatch, PathPatch
 from matplotlib.path import Path
 
-from .routing import DIRECTIONS, Point, Rect, around
+from .routing import DIRECTIONS, MARGIN, Point, Rect, around
 from .style import (
     CORNER,
     INK,
@@ -51,6 +51,11 @@ class Block:
     def frame(self) -> Rect:
         """Where it stands, once the diagram was drawn."""
         return Rect(self.x, self.y, self.x + self.width, self.y + self.height)
+
+    @property
+    def margin(self) -> float:
+        """How close to a corner of the frame an arrow may begin or end."""
+        return MARGIN
 
     def arrange(self, spread: float) -> list[Point]:
         """Set the own size and axes for gaps that are `spread` times as wide; the places of the parts in it."""
@@ -118,6 +123,11 @@ class Box(Block):
             width = height = max(hypot(*text_size(*lines[0])) + 4, least[0], least[1]) if lines else least[0]
         self.set_size(width + self.SHEET * sheets, height + self.SHEET * sheets)
 
+    @property
+    def margin(self) -> float:
+        """Two corners of a pile are empty: no sheet reaches into them."""
+        return max(MARGIN, self.SHEET * self.sheets + CORNER)
+
     def role_names(self) -> Iterator[str]:
         yield self.role
 
@@ -171,6 +181,10 @@ class Region(Block):
     @property
     def frame(self) -> Rect:
         return around([member.frame for member in self.members])
+
+    @property
+    def margin(self) -> float:
+        return max(member.margin for member in self.members)
 
 
 class Grid(Block):

@@ -126,8 +126,10 @@ class Diagram:
                 paths[i] = path
         for i, arrow in enumerate(arrows):
             if not paths[i]:
-                starts = ports(arrow.start.frame, [arrow.leave] if arrow.leave else list(DIRECTIONS))
-                ends = ports(arrow.end.frame, [arrow.enter] if arrow.enter else list(DIRECTIONS))
+                leave = [arrow.leave] if arrow.leave else list(DIRECTIONS)
+                enter = [arrow.enter] if arrow.enter else list(DIRECTIONS)
+                starts = ports(arrow.start.frame, leave, arrow.start.margin)
+                ends = ports(arrow.end.frame, enter, arrow.end.margin)
                 # arrows from one block, or into one block, may share a piece of their way
                 related = [p for j, p in enumerate(paths) if p and self._forks(arrow, arrows[j])]
                 others = [p for j, p in enumerate(paths) if p and not self._forks(arrow, arrows[j])]

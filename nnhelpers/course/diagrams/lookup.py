@@ -53,7 +53,8 @@ class Lookup(Grid):
             self.arrows += [
                 Arrow(letters.parts[i], numbers.parts[i]),
                 Arrow(numbers.parts[i], row, leave="right", enter="left"),
-                Arrow(row, self.vectors.row(i), leave="right", enter="left"),
+                # slanted, so that the arrows of a row that is picked twice part at once
+                Arrow(row, self.vectors.row(i), leave="right", enter="left", direct=True),
             ]
 
 

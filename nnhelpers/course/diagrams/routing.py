@@ -22,6 +22,8 @@ State = tuple[int, int, str]
 STUB = 12.0
 # points: no line comes closer to a box it does not belong to
 CLEARANCE = 5.0
+# points: an arrow meets an edge no closer to its ends, where the corner is rounded
+MARGIN = 5.0
 # points: the distance of a lane beside a box, and of two arrows that run side by side
 LANE = 12.0
 
@@ -104,23 +106,34 @@ class Port(NamedTuple):
         return self.point[0] + STUB * dx, self.point[1] + STUB * dy
 
 
-def ports(rect: Rect, sides: Sequence[str]) -> list[Port]:
-    """The middle of each side and, where there is room, a point to either side of it."""
+def ports(rect: Rect, sides: Sequence[str], margin: float = MARGIN) -> list[Port]:
+    """The middle of each side and, where there is room, a point to either side of it.
+
+    No point but a middle is closer than `margin` to an end of its side.
+    """
     found = []
     for name in sides:
         x, y = rect.centre
         middle, length = (y, rect.height) if name in ("left", "right") else (x, rect.width)
-        offset = min(LANE, length / 4)
+        offset = min(LANE, length / 4, length / 2 - margin)
         found.append(Port(rect.side(name), name))
         if offset >= 5:
             found += [Port(rect.side(name, middle + o), name, 25.0 + offset) for o in (-offset, offset)]
     return found
 
 
-def straight(start: Rect, end: Rect, leave: str | None, enter: str | None, shift: float) -> list[Point]:
+def straight(
+    start: Rect,
+    end: Rect,
+    leave: str | None,
+    enter: str | None,
+    shift: float,
+    margins: tuple[float, float] = (MARGIN, MARGIN),
+) -> list[Point]:
     """The ends of a straight line between facing edges, or nothing if no edges face each other.
 
-    It runs through the middle of the smaller box where that can be; parallel lines lie `shift` from there.
+    It runs through the middle of the smaller box where that can be; parallel lines lie `shift` from there. It meets
+    the edges of the start and the end no closer than their `margins` to a corner.
     """
     for name, low, high, near, far in (
         ("right", "bottom", "top", start.right, end.left),
@@ -131,9 +144,10 @@ def straight(start: Rect, end: Rect, leave: str | None, enter: str | None, shift
         if leave not in (None, name) or enter not in (None, OPPOSITE[name]) or near > far:
             continue
         spans = [(getattr(rect, low), getattr(rect, high)) for rect in (start, end)]
-        # not at the rounded corner, except for edges too short to choose
-        margin = min(5.0, min(b - a for a, b in spans) / 2)
-        bottom, top = max(a for a, _ in spans) + margin, min(b for _, b in spans) - margin
+        # an edge too short to choose is met in its middle
+        insets = [min(margin, (b - a) / 2) for margin, (a, b) in zip(margins, spans, strict=True)]
+        bottom = max(a + inset for inset, (a, _) in zip(insets, spans, strict=True))
+        top = min(b - inset for inset, (_, b) in zip(insets, spans, strict=True))
         if bottom > top + 1e-6:
             continue
         shorter, longer = sorted(spans, key=lambda span: span[1] - span[0])

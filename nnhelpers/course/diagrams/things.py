@@ -217,7 +217,7 @@ def _share(value: float, low: float, high: float) -> float:
 def _header(text: str, role: str, least: tuple[float, float]) -> Box:
     if role == "token" and text not in LEFT_OUT:
         return Box([(text, LETTER)], role, pad=(4.5, 2), least=least, corner=0, linewidth=0.9)
-    return Box([(text, LABEL)] if text else [], "plain", face=PAPER, pad=(5, 2.5), least=least, border="none")
+    return Box([(text, LABEL)] if text else [], "plain", face=PAPER, pad=(3, 2.5), least=least, border="none")
 
 
 def vector(
