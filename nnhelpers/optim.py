@@ -169,6 +169,8 @@ def lr_factor(
         raise ValueError('one_cycle has a rise of its own: leave out warmup_steps, or take "cosine"')
     if schedule not in get_args(Schedule):
         raise ValueError(f"a schedule is one of {', '.join(get_args(Schedule))}, got {schedule!r}")
+    if n_steps == 1:
+        return 1.0  # a single step has no time for a rise or a fall
     if schedule == "one_cycle":
         # the "- 1" in `top` is OneCycleLR's: its highest rate falls one step before 30%
         top, last = 0.3 * n_steps - 1, n_steps - 1

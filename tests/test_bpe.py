@@ -1126,3 +1126,10 @@ def test_the_tokenizer_imports_no_torch():
 @given(text=st.text(st.characters(max_codepoint=127) | st.sampled_from(" \n\r'sS1_\x1c\x1f"), max_size=60))
 def test_ascii_text_is_cut_by_re_as_by_regex(pattern, text):
     assert ascii_pattern(pattern).findall(text) == regex.findall(pattern, text)
+
+
+def test_a_batch_that_is_one_text_is_refused():
+    tokenizer = BPETokenizer.train("ab ab", 257)
+    with pytest.raises(TypeError, match="takes many texts, got one str; use encode"):
+        tokenizer.encode_batch("ab")
+    assert tokenizer.encode_batch(["ab", "b"]) == [tokenizer.encode("ab"), tokenizer.encode("b")]

@@ -97,6 +97,12 @@ def test_every_factor_lies_between_0_and_1(n, schedule, warmup):
     assert all(0.0 <= lr_factor(step, n, schedule, warmup) <= 1.0 for step in range(n))
 
 
+@pytest.mark.parametrize("schedule", ["constant", "cosine", "one_cycle"])
+def test_a_single_step_has_the_full_learning_rate(schedule):
+    assert lr_factor(0, 1, schedule) == 1.0
+    assert fit(network(), batches(), 1, 0.1, schedule=schedule).lrs == [0.1]
+
+
 # The loop
 
 

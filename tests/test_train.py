@@ -22,13 +22,13 @@ from safetensors.torch import load_file, save_file
 from nnhelpers import data
 from nnhelpers.batches import text_windows
 from nnhelpers.bpe import BPETokenizer
-from nnhelpers.evaluation import nll
+from nnhelpers.evaluation import bits_per_byte, nll
 from nnhelpers.gpt import GPT
 from nnhelpers.sampling import complete
 from nnhelpers.train import Settings, checkpoint, load_run, train
 from nnhelpers.train.__main__ import main
 from nnhelpers.train.processes import Processes
-from nnhelpers.train.settings import MAY_CHANGE
+from nnhelpers.train.settings import MAY_CHANGE, read_flags
 
 TEXT = data.load_shakespeare()[:20_000]
 TINY = {
@@ -129,6 +129,8 @@ def test_a_small_run_learns_and_its_best_checkpoint_has_the_loss_it_says(tiny, c
     assert min(record["val_loss"] for record in log if "val_loss" in record) == pytest.approx(val, abs=1e-9)
     assert val < 0.7 * math.log(tokenizer.vocab_size)
     assert f"best: {val:.4f} nats a token" in out
+    bits = bits_per_byte(model, tokenizer, TEXT[int(0.9 * len(TEXT)) :])
+    assert f"val {val:.4f} ({bits:.3f} bits per byte)" in out
     assert "\nROMEO:" in out
     assert out.count("tokens/s") == 5
     assert not model.training
@@ -482,16 +484,22 @@ def test_a_gpu_that_is_not_there_gets_a_sentence(tiny, capsys):
     refused(tiny(device="cuda"), "there is no GPU that torch can use", capsys)
 
 
-def test_unknown_flags_and_a_missing_folder_get_code_2(capsys):
+def test_unknown_flags_and_a_folder_without_a_run_get_code_2(capsys):
     with pytest.raises(SystemExit) as stop:
         main(["--legs", "4"])
     assert stop.value.code == 2
-    assert main([]) == 2
-    assert "out, the folder of the run, is missing" in capsys.readouterr().err
     assert main(["--resume", "--out", "nowhere"]) == 2
 
 
 # The settings
+
+
+def test_a_run_without_a_folder_goes_to_one_named_after_its_text():
+    assert read_flags([]).out == str(Path("runs/plays"))
+    assert read_flags(["--corpus", "texts/my_text.txt"]).out == str(Path("runs/my_text"))
+    assert read_flags(["--corpus", "a.txt", "--out", "b"]).out == "b"
+    with pytest.raises(ValueError, match="out, the folder of the run, is missing"):
+        Settings()
 
 
 def test_help_names_every_setting_with_its_defaults(capsys):

@@ -206,6 +206,8 @@ class BPETokenizer:
 
     def encode_batch(self, texts: Iterable[str], allowed_special: Special = "none_raise") -> list[list[int]]:
         """The ids of each text, as `encode` gives them."""
+        if isinstance(texts, str):
+            raise TypeError("encode_batch takes many texts, got one str; use encode, or [text]")
         return [self.encode(text, allowed_special) for text in texts]
 
     def encode_file(

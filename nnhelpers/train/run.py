@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -18,7 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..batches import step_seed, text_batches
 from ..contracts import StrPath, Tokenizer
-from ..evaluation import total_nll
+from ..evaluation import bits_from_nats, total_nll
 from ..files import in_use
 from ..fit import Log, n_parameters
 from ..gpt import GPT, GPTConfig
@@ -72,6 +73,7 @@ def _train(
     train_ids, val_ids = ids[:n_train], ids[n_train:]
     if n_train <= settings.block_size or len(val_ids) < 2:
         raise ValueError(f"a text of {len(ids)} tokens is too short for block_size={settings.block_size}")
+    n_val_bytes = sum(len(tokenizer.decode_bytes(part.tolist())) for part in chunks(val_ids[1:]))
     prompt = settings.prompt or tokenizer.decode(val_ids[:1].tolist())
     tokenizer.encode(
         prompt, allowed_special="all"
@@ -220,7 +222,8 @@ def _train(
                 speed = n_tokens / seconds_since_report  # tokens a second
                 flops = speed * config.flops_per_token()
                 peak = processes.peak_flops() if dtype == torch.bfloat16 else None
-                processes.print_rank_zero(report(log, steps_since_report, speed, flops, peak))
+                bits = bits_from_nats(record["val_loss"], len(val_ids) - 1, n_val_bytes)
+                processes.print_rank_zero(report(log, steps_since_report, bits, speed, flops, peak))
                 steps_since_report, seconds_since_report = 0, 0.0
                 if log.best_loss is None or record["val_loss"] < log.best_loss:
                     log.best_loss, log.best_step = record["val_loss"], step
@@ -333,10 +336,20 @@ def check_weights(tensors: Mapping[str, Tensor], step: int, lr: float) -> None:
             )
 
 
-def report(log: RunLog, n_steps: int, speed: float, flops: float, peak: float | None) -> str:
-    """A line on the last `n_steps` steps: their mean loss, the validation loss, tokens a second, use of the device."""
+def chunks(ids: np.ndarray, size: int = 2**20) -> Iterator[np.ndarray]:
+    """The ids (n,) in pieces, so that those of a large text are never in memory as Python's numbers."""
+    for start in range(0, len(ids), size):
+        yield ids[start : start + size]
+
+
+def report(log: RunLog, n_steps: int, bits: float, speed: float, flops: float, peak: float | None) -> str:
+    """A line on the last `n_steps` steps: their mean loss, the validation loss, tokens a second, use of the device.
+
+    The validation loss stands in nats per token and as `bits` per byte, which compare between tokenizers.
+    """
     mean = sum(log.losses[-n_steps:]) / n_steps
-    text = f"step {len(log.losses):6,}  train {mean:.4f}  val {log.val_losses[-1]:.4f}  {speed:,.0f} tokens/s"
+    text = f"step {len(log.losses):6,}  train {mean:.4f}  val {log.val_losses[-1]:.4f} ({bits:.3f} bits per byte)"
+    text += f"  {speed:,.0f} tokens/s"
     if peak:
         text += f"  {flops / peak:.0%} of the peak"
     return text

@@ -25,7 +25,7 @@ class Settings:
     """All settings of a run. The defaults are the preset "cpu"; values that do not fit raise `ValueError`."""
 
     # the run
-    out: str = option("", "folder of the run")
+    out: str = option("", "folder of the run; by default runs/ and the name of the text")
     resume: bool = option(False, "go on with the run in the folder, with its settings")
     seed: int = option(0, "seed of the weights, the batches, dropout and the sample", minimum=0)
 
@@ -200,6 +200,7 @@ def read_flags(arguments: Sequence[str] | None) -> Settings:
     """What the flags say; what they leave out is as in the preset, or as in the run to be resumed."""
     given = vars(_parser().parse_args(arguments))
     preset = given.pop("preset")
+    given.setdefault("out", default_folder(given.get("corpus", "shakespeare")))
     values: dict[str, Any] = {}
     if given.get("resume"):
         path = Path(given.get("out", "")) / "last.safetensors"
@@ -215,11 +216,17 @@ def read_flags(arguments: Sequence[str] | None) -> Settings:
     return Settings(**{**values, **given})
 
 
+def default_folder(corpus: str) -> str:
+    """Where a run goes if nothing is said: runs/plays, or runs/ and the name of the text file without its ending."""
+    name = "plays" if corpus == "shakespeare" else Path(corpus).stem
+    return str(Path("runs") / name)
+
+
 def _parser() -> argparse.ArgumentParser:
     """A flag for every setting; only those that are given turn up in what the parser returns."""
     parser = argparse.ArgumentParser(
         "python -m nnhelpers.train",
-        usage="%(prog)s --out FOLDER [settings]\n       %(prog)s sample FOLDER [--help]",
+        usage="%(prog)s [--out FOLDER] [settings]\n       %(prog)s sample FOLDER [--help]",
         description="Train a GPT on a text.",
     )
     parser.add_argument("--preset", choices=tuple(PRESETS), help="the settings to start from (cpu)")
