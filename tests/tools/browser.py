@@ -167,20 +167,27 @@ def check(path: Path, address: str) -> list[str]:
                     wrong.append(f"{output['type']} in {cell['source'][:60]!r}: {str(output['text'])[:300]}")
         shown = sum("image/png" in output["kinds"] for cell in cells for output in cell["outputs"])
         wrong += moved_slider(driver, path, stored)
-        time.sleep(2)  # formulas are typeset when the page is quiet
-        drawn = driver.execute_script(DRAWN)
+        n_dollars = sum(cell.source.count("$") for cell in stored.cells if cell.cell_type == "markdown")
+        drawn = settled(driver, n_dollars // 5 if n_dollars > 20 else 0)
         if shown != n_figures or drawn["figures"] < n_figures:
             wrong.append(f"{shown} figures, {drawn['figures']} of them drawn; {n_figures} are stored")
-        n_dollars = sum(cell.source.count("$") for cell in stored.cells if cell.cell_type == "markdown")
-        if (
-            drawn["bad_formulas"]
-            or drawn["unread"]
-            or (n_dollars > 20 and drawn["formulas"] < n_dollars // 5)
-        ):
+        if drawn["bad_formulas"] or drawn["unread"] or drawn["missing"]:
             wrong.append(f"formulas not drawn: {drawn}")
         wrong += [f"cut at the right: {text!r}" for text in drawn["cut"]]
         take_pictures(driver, path.stem)
+        driver.execute_async_script("window.panel.sessionContext.shutdown().then(arguments[0])")
     return [f"{path.name}: {sentence}" for sentence in wrong]
+
+
+def settled(driver: webdriver.Chrome, n_formulas: int, seconds: float = 60) -> dict:
+    """What is drawn, once the page is quiet: formulas are typeset late, and are wider until then."""
+    end = time.monotonic() + seconds
+    while True:
+        time.sleep(2)
+        drawn = driver.execute_script(DRAWN)
+        drawn["missing"] = max(0, n_formulas - drawn["formulas"])
+        if time.monotonic() > end or not any(drawn[key] for key in ("cut", "unread", "missing")):
+            return drawn
 
 
 def moved_slider(driver: webdriver.Chrome, path: Path, stored: nbformat.NotebookNode) -> list[str]:
