@@ -96,9 +96,13 @@ class Value:
         return Value(t, (self,), (1.0 - t * t,), "tanh")
 
     def sigmoid(self) -> Value:
-        t = math.exp(-abs(self.data))  # at most 1, whatever the sign: exp(-x) would overflow at x = -710
-        s = (1.0 if self.data >= 0.0 else t) / (1.0 + t)
-        return Value(s, (self,), (t / (1.0 + t) ** 2,), "sigmoid")
+        s, slope = _sigmoid(self.data)
+        return Value(s, (self,), (slope,), "sigmoid")
+
+    def softplus(self) -> Value:
+        """ln(1 + e**x), the loss of a yes-or-no score x of the wrong sign; neither end overflows or is rounded to 0."""
+        x = self.data
+        return Value(max(x, 0.0) + math.log1p(math.exp(-abs(x))), (self,), (_sigmoid(x)[0],), "softplus")
 
     def exp(self) -> Value:
         e = _exp(self.data)
@@ -163,6 +167,12 @@ def _real(number: Any) -> float:
 
 def _value(number: Value | Number) -> Value:
     return number if isinstance(number, Value) else Value(number)
+
+
+def _sigmoid(x: float) -> tuple[float, float]:
+    """1 / (1 + e**-x) and its slope."""
+    t = math.exp(-abs(x))  # at most 1, whatever the sign: exp(-x) would overflow at x = -710
+    return (1.0 if x >= 0.0 else t) / (1.0 + t), t / (1.0 + t) ** 2
 
 
 def _exp(x: float) -> float:

@@ -85,9 +85,11 @@ def test_outputs_hold_no_stderr_no_error_no_svg_no_widget_and_no_address(path):
 
 
 @notebooks
-def test_cells_can_be_copied_because_they_are_short(path):
+def test_cells_can_be_read_because_they_are_short(path):
     for cell in code_cells(read(path)):
-        assert cell.source.count("\n") <= 40, cell.source
+        # a cell to copy may hold a whole class whose parts have been read before
+        longest = 120 if "copy" in tags(cell) else 40
+        assert cell.source.count("\n") <= longest, cell.source
     kinds = [tag for cell in code_cells(read(path)) for tag in tags(cell)]
     assert "copy" in kinds or kinds.count("standalone") >= 4
 
