@@ -50,10 +50,14 @@ def check_destination(path: StrPath) -> None:
 
 
 def load_ranks(name: StrPath) -> dict[bytes, int]:
-    """A byte-pair vocabulary in tiktoken's format: "gpt2", "cl100k_base" or a path; token bytes to rank."""
+    """A byte-pair vocabulary in tiktoken's format: "gpt2", "cl100k_base" or a path; token bytes to rank.
+
+    Ranks may have gaps, which a vocabulary leaves for its special tokens. `ValueError` for a file that is damaged.
+    """
     path = data_folder() / f"{name}.tiktoken" if name in BUILT_IN else Path(name)
     ranks: dict[bytes, int] = {}
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    lines = read_text(path).splitlines()
+    for number, line in enumerate(lines, start=1):
         try:
             token, rank = line.split()
             ranks[base64.b64decode(token, validate=True)] = int(rank)
@@ -61,10 +65,10 @@ def load_ranks(name: StrPath) -> dict[bytes, int]:
             raise ValueError(
                 f"{path.name}, line {number}: expected a token in base64, a space and its rank, got {line[:40]!r}"
             ) from None
-    if sorted(ranks.values()) != list(range(len(ranks))) or not ranks:
-        raise ValueError(
-            f"{path.name}: the ranks are not 0, 1, 2, … without gaps; the file is cut short or damaged"
-        )
+    if len(set(ranks.values())) < len(lines):
+        raise ValueError(f"{path.name}: a token or a rank stands there twice; the file is damaged")
+    if not ranks:
+        raise ValueError(f"{path.name} holds no tokens; the file is cut short or damaged")
     return ranks
 
 
@@ -121,9 +125,9 @@ def write_huggingface(tokenizer: Vocabulary, folder: StrPath) -> None:
     """
     special_tokens = tokenizer.special_tokens
     letters = byte_letters()
-    ordinary = [tokenizer.vocab[i] for i in range(256 + len(tokenizer.merges))]
-    spelled = ["".join([letters[byte] for byte in token]) for token in ordinary]
-    _check_special_tokens(special_tokens, set(spelled), set(letters))
+    ordinary = tokenizer.vocab.keys() - set(special_tokens.values())
+    spelled = {i: "".join([letters[byte] for byte in tokenizer.vocab[i]]) for i in sorted(ordinary)}
+    _check_special_tokens(special_tokens, set(spelled.values()), set(letters))
 
     split = {
         "type": "Split",
@@ -142,7 +146,7 @@ def write_huggingface(tokenizer: Vocabulary, folder: StrPath) -> None:
         "decoder": BYTE_LEVEL,
         "model": {
             "type": "BPE",
-            "vocab": {token: i for i, token in enumerate(spelled)} | special_tokens,
+            "vocab": {token: i for i, token in spelled.items()} | special_tokens,
             "merges": [[spelled[a], spelled[b]] for a, b in tokenizer.merges],
         },
     }
