@@ -30,7 +30,7 @@ from .bpe import GPT2_PATTERN, GPT4_PATTERN, BPETokenizer
 from .bpe.formats import END, byte_letters, write_huggingface
 from .characters import CharTokenizer
 from .contracts import StrPath
-from .files import read_json, read_tensors, write_json, write_tensors
+from .files import check_folder, read_json, read_tensors, write_json, write_tensors
 from .gpt import EPS, GPT, GPTConfig
 
 Tokenizer = CharTokenizer | BPETokenizer
@@ -193,7 +193,7 @@ def load(folder: StrPath) -> tuple[GPT, Tokenizer | None]:
 def _check_fit(tokenizer: Tokenizer, vocab_size: int) -> None:
     _check_tokenizer(tokenizer)
     if tokenizer.vocab_size > vocab_size:
-        raise ValueError(f"the tokenizer has {tokenizer.vocab_size} tokens, but the model reads {vocab_size}")
+        raise ValueError(f"the tokenizer has {tokenizer.vocab_size} ids, but the model reads {vocab_size}")
 
 
 def _check_tokenizer(tokenizer: Tokenizer) -> None:
@@ -212,11 +212,15 @@ def _end_id(tokenizer: Tokenizer) -> int | None:
 
 
 def _check_folder(folder: Path) -> None:
-    """Raise `ValueError` if `folder` holds a model or a tokenizer that is not an earlier export."""
+    """Raise `ValueError` if `folder` holds a model or a tokenizer that is not an earlier export.
+
+    `OSError` if nothing can be written into it.
+    """
+    if folder.is_file():
+        raise ValueError(f"{folder} is a file; give a folder")
+    check_folder(folder)
     if not folder.exists():
         return
-    if not folder.is_dir():
-        raise ValueError(f"{folder} is a file; give a folder")
     advice = "take a new or an empty folder"
     for path in sorted(folder.iterdir()):
         is_other = path.suffix in OTHER_SUFFIXES or path.name in OTHER_FILES

@@ -12,6 +12,7 @@ import string
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -286,7 +287,7 @@ def test_a_tokenizer_that_does_not_fit_is_refused_before_anything_is_written(tmp
     large = CharTokenizer("abcdefghijklmnopqrstuvw")
     twin = BPETokenizer.train("ab", 257, special_tokens=["a"])
     roomy = GPT(GPTConfig(300, BLOCK, **SIZES))
-    with pytest.raises(ValueError, match="the tokenizer has 23 tokens, but the model reads 20"):
+    with pytest.raises(ValueError, match="the tokenizer has 23 ids, but the model reads 20"):
         save(gpt(), tmp_path / "new", large)
     with pytest.raises(TypeError, match="a CharTokenizer or a BPETokenizer can be written, got object"):
         save(gpt(), tmp_path / "new", object())
@@ -331,7 +332,7 @@ def test_a_tokenizer_with_more_tokens_than_the_model_reads_is_not_loaded_with_it
     save(*(pair("abc")[0], tmp_path / "small"))
     save_tokenizer(CharTokenizer("abcd"), tmp_path / "large")
     shutil.copy(tmp_path / "large" / "tokenizer.json", tmp_path / "small")
-    with pytest.raises(ValueError, match="the tokenizer has 4 tokens, but the model reads 3"):
+    with pytest.raises(ValueError, match="the tokenizer has 4 ids, but the model reads 3"):
         load(tmp_path / "small")
 
 
@@ -395,6 +396,28 @@ def test_no_file_that_another_program_wrote_is_overwritten(put_into, message, tm
     with pytest.raises(ValueError, match=message):
         save_tokenizer(tokenizer, tmp_path)
     assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("file/new", "file' is a file; give the path of a folder"),
+        ("/proc/new", "no file can be written into the folder '/proc'"),
+    ],
+)
+def test_a_place_where_nothing_can_be_written_gets_a_sentence_before_the_work(
+    place, message, tmp_path, monkeypatch
+):
+    if place.startswith("/proc") and not Path("/proc").is_dir():
+        pytest.skip("this system has no /proc, in which not even an administrator can make a file")
+    (tmp_path / "file").write_text("")
+    model, tokenizer = pair(string.ascii_letters)
+    monkeypatch.setattr(GPT, "named_parameters", mock.Mock(side_effect=AssertionError("the work came first")))
+    with pytest.raises(OSError, match=message):
+        save(model, tmp_path / place, tokenizer)
+    with pytest.raises(OSError, match=message):
+        save_tokenizer(tokenizer, tmp_path / place)
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
 def test_a_file_is_no_folder(tmp_path):

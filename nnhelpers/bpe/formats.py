@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from ..contracts import StrPath
 from ..data import data_folder, read_text
-from ..files import write_bytes
+from ..files import check_destination, check_folder, write_bytes
 from .splitting import GPT2_PATTERN, GPT4_PATTERN
 
 END = "<|endoftext|>"
@@ -33,17 +33,6 @@ class Vocabulary(Protocol):
 
     @property
     def merges(self) -> dict[tuple[int, int], int]: ...
-
-
-def check_destination(path: StrPath) -> None:
-    """Raises `OSError` if no file can be written to `path`: its folder is missing, or it is a folder itself."""
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"there is no folder {str(path.parent)!r} to write {path.name} into; make it first"
-        )
-    if path.is_dir():
-        raise IsADirectoryError(f"{str(path)!r} is a folder; give the path of a file to write")
 
 
 # ---- tiktoken
@@ -74,6 +63,7 @@ def load_ranks(name: StrPath) -> dict[bytes, int]:
 
 def write_ranks(path: StrPath, ranks: Mapping[bytes, int]) -> None:
     """Write token bytes and ranks in tiktoken's format, which `load_ranks` reads."""
+    check_destination(path)
     lines = [f"{base64.b64encode(token).decode()} {i}\n" for token, i in ranks.items()]
     write_bytes(path, "".join(lines).encode())
 
@@ -123,6 +113,8 @@ def write_huggingface(tokenizer: Vocabulary, folder: StrPath) -> None:
     tokens raise `ValueError`, because there they would become other ids or other text: one that is spelled like an
     ordinary token, and one whose characters are all letters of GPT-2's byte alphabet, but not all ASCII.
     """
+    folder = Path(folder)
+    check_folder(folder)
     special_tokens = tokenizer.special_tokens
     letters = byte_letters()
     ordinary = tokenizer.vocab.keys() - set(special_tokens.values())
@@ -157,7 +149,6 @@ def write_huggingface(tokenizer: Vocabulary, folder: StrPath) -> None:
     if END in special_tokens:
         config["bos_token"] = END
         config["eos_token"] = END
-    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes(folder / "tokenizer.json", json.dumps(content, ensure_ascii=False).encode())
     write_bytes(folder / "tokenizer_config.json", json.dumps(config, ensure_ascii=False).encode())

@@ -17,10 +17,9 @@ from operator import index
 from typing import Any
 
 from ..contracts import Special, StrPath
-from ..files import read_json, write_bytes
+from ..files import check_destination, read_json, write_bytes
 from .formats import (
     BUILT_IN,
-    check_destination,
     load_ranks,
     write_huggingface,
     write_ranks,
