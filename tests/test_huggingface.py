@@ -35,7 +35,6 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from nnhelpers import huggingface
 from nnhelpers.bpe import GPT2_PATTERN, GPT4_PATTERN, BPETokenizer
 from nnhelpers.characters import CharTokenizer
 from nnhelpers.files import write_tensors
@@ -499,7 +498,7 @@ def test_at_every_moment_a_reader_sees_the_old_export_the_new_one_or_none(tmp_pa
         replace(source, target)
         moments.append(seen(tmp_path))
 
-    monkeypatch.setattr(huggingface.os, "replace", watched)
+    monkeypatch.setattr(os, "replace", watched)
     model, tokenizer = pair("defgh")
     save(model, tmp_path, tokenizer)
     n_old, n_new = moments.count("abc"), moments.count("defgh")
@@ -528,7 +527,7 @@ def test_an_error_at_any_step_brings_the_old_export_back(error, tmp_path, monkey
                     raise error
                 replace(source, target)
 
-            monkeypatch.setattr(huggingface.os, "replace", failing_once)
+            monkeypatch.setattr(os, "replace", failing_once)
             try:
                 save(model, folder, tokenizer)
             except (OSError, KeyboardInterrupt):

@@ -117,7 +117,8 @@ COMMANDS = [
 def test_every_module_that_has_commands_is_here():
     package = Path(nnhelpers.__file__).parent
     found = {path.parent.name for path in package.rglob("__main__.py")}
-    assert found == {module.__name__.rpartition(".")[2] for module in MAINS}
+    # that of huggingface says that it has none
+    assert found - {"huggingface"} == {module.__name__.rpartition(".")[2] for module in MAINS}
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
