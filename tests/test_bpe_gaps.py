@@ -112,7 +112,7 @@ def test_the_size_is_that_of_tiktoken_and_counts_the_gaps(pair):
     assert {i: oracle.decode_single_token_bytes(i) for i in ours.ids} == ours.vocab
 
 
-def test_gpt2s_vocabulary_with_runs_of_spaces_after_the_special_token():
+def test_gpt2s_vocabulary_with_runs_of_spaces_after_the_special_token(tmp_path):
     """The layout of p50k_base: <|endoftext|> stays at 50,256, and runs of spaces follow from 50,257 on."""
     ranks = bpe.load_ranks("gpt2")
     runs = [b" " * n for n in range(2, 26) if b" " * n not in ranks]
@@ -126,6 +126,12 @@ def test_gpt2s_vocabulary_with_runs_of_spaces_after_the_special_token():
     assert ids == oracle.encode(text, allowed_special="all")
     assert max(ids) > 50_256
     assert ours.vocab_size == oracle.n_vocab
+    ours.save(tmp_path / "tok.json")
+    assert BPETokenizer.load(tmp_path / "tok.json") == ours
+    huggingface.save_tokenizer(ours, tmp_path / "hf")
+    assert huggingface.load_tokenizer(tmp_path / "hf") == ours
+    exported = tokenizers.Tokenizer.from_file(str(tmp_path / "hf" / "tokenizer.json"))
+    assert exported.encode(text).ids == ids
 
 
 @pytest.mark.parametrize("layout", ["in the middle", "everywhere", "free numbers alone"])

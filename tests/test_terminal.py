@@ -129,10 +129,11 @@ def test_every_command_ends_well_in_any_encoding(
     out, err = strict(encoding), strict(encoding)
     monkeypatch.setattr(sys, "stdout", out)
     monkeypatch.setattr(sys, "stderr", err)
+    # the progress bars are printed too
+    monkeypatch.setenv("TQDM_DISABLE", "0")
     assert MAINS[module](command.split()) == status
     if status:
-        (line,) = written(err).splitlines()
-        assert line.startswith("error: ")
+        assert [line for line in written(err).splitlines() if line.startswith("error: ")]
     ascii_shown = shown.encode("ascii", "backslashreplace").decode()
     assert (ascii_shown if encoding == "ascii" else shown) in written(out)
 
@@ -167,12 +168,18 @@ def test_the_variable_of_the_environment_is_heeded(folder):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="a shell with head")
-def test_a_command_whose_reader_leaves_ends_quietly(folder):
+@pytest.mark.parametrize(
+    "command",
+    ["nnhelpers.bpe encode gpt2 long.txt", f"nnhelpers.train {TINY} --out new --steps 20 --eval-every 1"],
+)
+def test_a_command_whose_reader_leaves_goes_on_and_ends_quietly(command, folder):
     Path("long.txt").write_text("to be or not to be\n" * 50_000)
-    command = f"{sys.executable} -m nnhelpers.bpe encode gpt2 long.txt | head -c 9; exit ${{PIPESTATUS[0]}}"
-    run = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
+    shell = f"{sys.executable} -m {command} | head -c 9; exit ${{PIPESTATUS[0]}}"
+    run = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
     assert (run.returncode, run.stderr) == (0, "")
     assert len(run.stdout) == 9
+    if "train" in command:
+        assert len(Path("new/log.jsonl").read_text().splitlines()) == 20
 
 
 # ---- the verdicts of the course
