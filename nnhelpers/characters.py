@@ -34,6 +34,11 @@ class CharTokenizer:
     def vocab_size(self) -> int:
         return len(self.characters)
 
+    @property
+    def ids(self) -> range:
+        """All ids, without gaps."""
+        return range(self.vocab_size)
+
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, CharTokenizer):
             return NotImplemented

@@ -53,6 +53,11 @@ class Tokenizer(Protocol):
     @property
     def vocab_size(self) -> int: ...
 
+    @property
+    def ids(self) -> Collection[int]:
+        """All ids that stand for a token: below `vocab_size`, perhaps with gaps between them."""
+        ...
+
     def encode(self, text: str, allowed_special: Special = "none_raise") -> list[int]:
         """The ids of a text; `ValueError` for what cannot be encoded."""
         ...

@@ -16,13 +16,52 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-def _replace(path: StrPath, write: Callable[[str], None]) -> None:
-    """Let `write` make a temporary file beside `path`, bring it to the disk, then put it in the place of `path`."""
-    path = Path(path)
+def check_destination(path: StrPath) -> None:
+    """Raises `OSError` if no file can be written to `path`: called before long work, whose result would be lost.
+
+    Its folder is missing or read-only, or what stands there is no file.
+    """
+    _check_place(Path(path))
+    _check_writable(Path(path).parent)
+
+
+def check_folder(folder: StrPath) -> None:
+    """Raises `OSError` if no files can be written into `folder`, which need not exist yet: it and those above it."""
+    folder = Path(folder)
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir():
+        raise NotADirectoryError(f"{str(existing)!r} is a file; give the path of a folder")
+    _check_writable(existing)
+
+
+def _check_place(path: Path) -> None:
     if not path.parent.is_dir():
         raise FileNotFoundError(
             f"there is no folder {str(path.parent)!r} to write {path.name} into; make it first"
         )
+    if path.is_dir():
+        raise IsADirectoryError(f"{str(path)!r} is a folder; give the path of a file to write")
+    if path.exists() and not path.is_file():
+        raise OSError(
+            f"{str(path)!r} is a device, not a file, which cannot be replaced; give the path of a file"
+        )
+
+
+def _check_writable(folder: Path) -> None:
+    """A trial: the rights of a folder say little about a file system that is read-only, or about an administrator."""
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise type(error)(
+            f"no file can be written into the folder {str(folder)!r} ({reason}); give another"
+        ) from None
+
+
+def _replace(path: StrPath, write: Callable[[str], None]) -> None:
+    """Let `write` make a temporary file beside `path`, bring it to the disk, then put it in the place of `path`."""
+    path = Path(path)
+    _check_place(path)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     os.close(handle)
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -51,7 +52,8 @@ def complete(
 
         print(complete(model, tokenizer, "ROMEO:", 200, temperature=0.8, seed=0))
 
-    Special tokens in the prompt are taken as such. A prompt that is empty, or that holds a character which is not in
+    Special tokens in the prompt are taken as such. Of the model's ids only those of a token are drawn: a model may have
+    more (a vocabulary with gaps, a size rounded up). A prompt that is empty, or that holds a character which is not in
     the vocabulary, raises `ValueError`.
     """
     ids = tokenizer.encode(prompt, allowed_special="all")
@@ -65,6 +67,7 @@ def complete(
         temperature=temperature,
         top_k=top_k,
         top_p=top_p,
+        allowed_ids=tokenizer.ids,
         cache=hasattr(model, "start_cache"),
     )
     return tokenizer.decode(ids + new)
@@ -81,6 +84,7 @@ def generate(
     top_k: int | None = None,
     top_p: float | None = None,
     stop_id: int | None = None,
+    allowed_ids: Collection[int] | None = None,
     cache: bool = False,
 ) -> list[list[int]]:
     """Continue each row of `prompt` (B, T) int64 by up to `max_new_tokens`; returns the new ids, without the stop.
@@ -89,10 +93,10 @@ def generate(
         (new,) = generate(model, torch.tensor([tokenizer.encode("ROMEO:")]), 200, generator=generator)
 
     The model sees the last `block_size` tokens (its own block_size if None) and returns logits (B, V) or, for every
-    position, (B, t, V). Temperatures below 1 sharpen the distribution, 0 takes the most likely token, above 1 flatten
-    it. Then only the `top_k` most likely tokens are kept, then the smallest set of tokens whose probability reaches
-    `top_p` (nucleus sampling, Holtzman et al. 2019). A row ends at `stop_id`; the draws of the other rows do not depend
-    on it.
+    position, (B, t, V). Of the V ids only `allowed_ids` are drawn, or any if it is None. Temperatures below 1 sharpen
+    the distribution, 0 takes the most likely token, above 1 flatten it. Then only the `top_k` most likely tokens are
+    kept, then the smallest set of tokens whose probability reaches `top_p` (nucleus sampling, Holtzman et al. 2019). A
+    row ends at `stop_id`; the draws of the other rows do not depend on it.
 
     With `cache` each token is read once, by `model(new_ids, model.start_cache(B))`: the same tokens, faster. A model
     whose positions shift when the window slides (a GPT past its block_size) reads each full window anew.
@@ -102,11 +106,15 @@ def generate(
     _check_generate(block_size, temperature, top_k, top_p)
     assert block_size is not None
     read = _CachedReader(model, block_size) if cache else _WindowReader(model, block_size)
+    allowed = None if allowed_ids is None else torch.tensor(sorted(set(allowed_ids)))
     ids = prompt
     running = torch.ones(len(prompt), dtype=torch.bool, device=prompt.device)  # (B,)
     with eval_mode(model):
         for _ in range(max_new_tokens):
-            probs = next_probs(read(ids).cpu(), temperature, top_k, top_p)  # (B, V)
+            logits = read(ids).cpu()  # (B, V)
+            if allowed is not None:
+                logits = _only(allowed, logits)
+            probs = next_probs(logits, temperature, top_k, top_p)  # (B, V)
             drawn = sample_index(probs, generator).to(ids.device)  # (B,)
             ids = torch.cat([ids, drawn[:, None]], dim=1)  # (B, T + 1)
             if stop_id is not None:
@@ -172,6 +180,14 @@ class _CachedReader:
         if cache.sliding_window and self._block_size >= self._model.block_size:
             return False
         return cache.n_tokens + 1 > self._block_size
+
+
+def _only(allowed: Tensor, logits: Tensor) -> Tensor:
+    """The logits (B, V) of the ids in `allowed` (n,); those of all others are minus infinity."""
+    allowed = allowed[allowed < logits.shape[-1]]
+    if len(allowed) == logits.shape[-1]:
+        return logits
+    return torch.full_like(logits, -torch.inf).index_copy(-1, allowed, logits.index_select(-1, allowed))
 
 
 def _last(logits: Tensor) -> Tensor:

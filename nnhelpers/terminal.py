@@ -1,16 +1,39 @@
-"""Progress bars, Ctrl-C, and the mode of a model: what long work asks of its surroundings."""
+"""Printing, progress bars, Ctrl-C, and the mode of a model: what long work asks of its surroundings."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from tqdm import tqdm
 from tqdm.auto import tqdm as notebook_tqdm
+
+
+def printable(text: str, stream: Any) -> str:
+    r"""The text, with an escape such as \u2713 for each character that the stream's encoding cannot hold."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+def say(text: str, end: str = "\n", stream: Any = None) -> None:
+    """Print the text on standard output, or on another stream; never fatal for what is printed or for who reads it.
+
+    What the stream's encoding cannot hold is escaped. A reader that has left (`... | head`) is not written to any more.
+    """
+    stream = sys.stdout if stream is None else stream
+    try:
+        print(printable(text, stream), end=end, file=stream, flush=True)
+    except BrokenPipeError:
+        # what is still in the buffer, and all that follows, goes nowhere
+        with suppress(OSError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
 
 
 def bars_are_off() -> bool:

@@ -82,7 +82,8 @@ def test_the_vocabularies_have_the_ranks_of_tiktoken():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("IQ== 0\nIg== 2\n", "cut short or damaged"),
+        ("IQ== 0\nIg== 0\n", "a token or a rank stands there twice; the file is damaged"),
+        ("IQ== 0\nIQ== 1\n", "a token or a rank stands there twice; the file is damaged"),
         ("IQ== 0\nIg==\n", "line 2: expected a token in base64"),
         ("IQ== 0\n!!! 1\n", "line 2: expected a token in base64"),
         ("", "cut short or damaged"),

@@ -597,6 +597,41 @@ def test_complete_reads_special_tokens_as_such_and_refuses_an_empty_prompt():
         sampling.complete(model, tokenizer, "", 5)
 
 
+@pytest.mark.parametrize("options", [{}, {"temperature": 0.0}, {"top_k": 5}, {"top_p": 0.9}])
+def test_complete_never_draws_an_id_that_stands_for_no_token(options):
+    """In a vocabulary with gaps, or of a model that has more rows than the tokenizer has ids."""
+    ranks = {bytes([i]): 3 * i for i in range(256)}
+    for tokenizer, n_rows in ((BPETokenizer(ranks, None), 766), (characters.CharTokenizer("ab"), 50)):
+        model = small_gpt(n_rows)
+        text = sampling.complete(model, tokenizer, "ab", 30, seed=1, **options)
+        assert text.startswith("ab")
+        ids = torch.tensor([tokenizer.encode("ab")])
+        (new,) = sampling.generate(
+            model, ids, 30, generator=seeded(1), allowed_ids=tokenizer.ids, cache=True, **options
+        )
+        assert set(new) <= set(tokenizer.ids)
+        assert tokenizer.decode(new) == text.removeprefix("ab")
+
+
+def test_the_allowed_ids_share_the_probability_as_if_there_were_no_others():
+    logits = torch.randn((1, 9), generator=seeded(0))
+    allowed = [1, 4, 8]
+    draws = [
+        sampling.generate(
+            lambda ids: logits,
+            torch.tensor([[0]]),
+            40,
+            block_size=1,
+            generator=seeded(2),
+            allowed_ids=allowed,
+        ),
+        sampling.generate(
+            lambda ids: logits[:, allowed], torch.tensor([[0]]), 40, block_size=1, generator=seeded(2)
+        ),
+    ]
+    assert draws[0][0] == [allowed[i] for i in draws[1][0]]
+
+
 @pytest.mark.parametrize("prompt", ["ab", [1, 2], [[1, 2]]])
 def test_a_prompt_that_is_no_tensor_gets_told_what_to_do(prompt):
     with pytest.raises(ValueError, match=r"for a text use complete\(\)"):

@@ -41,6 +41,55 @@ def only(folder, *names):
     return sorted(os.listdir(folder)) == sorted(names)
 
 
+READ_ONLY = "/proc"
+
+
+@pytest.mark.skipif(
+    not os.path.isdir(READ_ONLY), reason="a folder in which not even an administrator can write"
+)
+def test_a_read_only_place_gets_a_sentence_before_the_work():
+    for check in (
+        lambda: files.check_destination(f"{READ_ONLY}/file"),
+        lambda: files.check_folder(READ_ONLY),
+        lambda: files.check_folder(f"{READ_ONLY}/new/folder"),
+    ):
+        with pytest.raises(
+            OSError, match=r"^no file can be written into the folder '/proc' \(.*\); give another$"
+        ):
+            check()
+
+
+def test_a_destination_is_a_place_for_a_file_in_a_folder_that_exists(tmp_path):
+    files.check_destination(tmp_path / "new")
+    (tmp_path / "old").write_text("old")
+    files.check_destination(tmp_path / "old")
+    with pytest.raises(
+        FileNotFoundError, match=r"there is no folder .*none.* to write new into; make it first"
+    ):
+        files.check_destination(tmp_path / "none" / "new")
+    with pytest.raises(IsADirectoryError, match="is a folder; give the path of a file to write"):
+        files.check_destination(tmp_path)
+    assert only(tmp_path, "old")
+
+
+def test_a_folder_need_not_exist_but_none_of_those_above_it_is_a_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    for folder in (tmp_path, "new", "new/folder", ".", tmp_path / "a" / "b"):
+        files.check_folder(folder)
+    for folder in ("file", "file/new", tmp_path / "file" / "a" / "b"):
+        with pytest.raises(NotADirectoryError, match=r"file' is a file; give the path of a folder"):
+            files.check_folder(folder)
+    assert only(tmp_path, "file")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/null"), reason="a device")
+def test_a_device_is_never_replaced_by_a_file():
+    for write in (files.check_destination, lambda path: files.write_bytes(path, b"")):
+        with pytest.raises(OSError, match="'/dev/null' is a device, not a file, which cannot be replaced"):
+            write("/dev/null")
+
+
 def test_bytes_are_written_as_they_are(tmp_path):
     path = tmp_path / "file"
     for content in (b"", b"\x00\xff\r\n", b"longer than before", b"short"):

@@ -7,12 +7,12 @@ import errno
 import json
 import os
 import pickle
-import re
 import shutil
 import string
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import torch
@@ -35,7 +35,6 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
-from nnhelpers import huggingface
 from nnhelpers.bpe import GPT2_PATTERN, GPT4_PATTERN, BPETokenizer
 from nnhelpers.characters import CharTokenizer
 from nnhelpers.files import write_tensors
@@ -287,7 +286,7 @@ def test_a_tokenizer_that_does_not_fit_is_refused_before_anything_is_written(tmp
     large = CharTokenizer("abcdefghijklmnopqrstuvw")
     twin = BPETokenizer.train("ab", 257, special_tokens=["a"])
     roomy = GPT(GPTConfig(300, BLOCK, **SIZES))
-    with pytest.raises(ValueError, match="the tokenizer has 23 tokens, but the model reads 20"):
+    with pytest.raises(ValueError, match="the tokenizer has 23 ids, but the model reads 20"):
         save(gpt(), tmp_path / "new", large)
     with pytest.raises(TypeError, match="a CharTokenizer or a BPETokenizer can be written, got object"):
         save(gpt(), tmp_path / "new", object())
@@ -332,7 +331,7 @@ def test_a_tokenizer_with_more_tokens_than_the_model_reads_is_not_loaded_with_it
     save(*(pair("abc")[0], tmp_path / "small"))
     save_tokenizer(CharTokenizer("abcd"), tmp_path / "large")
     shutil.copy(tmp_path / "large" / "tokenizer.json", tmp_path / "small")
-    with pytest.raises(ValueError, match="the tokenizer has 4 tokens, but the model reads 3"):
+    with pytest.raises(ValueError, match="the tokenizer has 4 ids, but the model reads 3"):
         load(tmp_path / "small")
 
 
@@ -396,6 +395,28 @@ def test_no_file_that_another_program_wrote_is_overwritten(put_into, message, tm
     with pytest.raises(ValueError, match=message):
         save_tokenizer(tokenizer, tmp_path)
     assert contents(tmp_path) == before
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("file/new", "file' is a file; give the path of a folder"),
+        ("/proc/new", "no file can be written into the folder '/proc'"),
+    ],
+)
+def test_a_place_where_nothing_can_be_written_gets_a_sentence_before_the_work(
+    place, message, tmp_path, monkeypatch
+):
+    if place.startswith("/proc") and not Path("/proc").is_dir():
+        pytest.skip("this system has no /proc, in which not even an administrator can make a file")
+    (tmp_path / "file").write_text("")
+    model, tokenizer = pair(string.ascii_letters)
+    monkeypatch.setattr(GPT, "named_parameters", mock.Mock(side_effect=AssertionError("the work came first")))
+    with pytest.raises(OSError, match=message):
+        save(model, tmp_path / place, tokenizer)
+    with pytest.raises(OSError, match=message):
+        save_tokenizer(tokenizer, tmp_path / place)
+    assert list(tmp_path.iterdir()) == [tmp_path / "file"]
 
 
 def test_a_file_is_no_folder(tmp_path):
@@ -477,7 +498,7 @@ def test_at_every_moment_a_reader_sees_the_old_export_the_new_one_or_none(tmp_pa
         replace(source, target)
         moments.append(seen(tmp_path))
 
-    monkeypatch.setattr(huggingface.os, "replace", watched)
+    monkeypatch.setattr(os, "replace", watched)
     model, tokenizer = pair("defgh")
     save(model, tmp_path, tokenizer)
     n_old, n_new = moments.count("abc"), moments.count("defgh")
@@ -506,7 +527,7 @@ def test_an_error_at_any_step_brings_the_old_export_back(error, tmp_path, monkey
                     raise error
                 replace(source, target)
 
-            monkeypatch.setattr(huggingface.os, "replace", failing_once)
+            monkeypatch.setattr(os, "replace", failing_once)
             try:
                 save(model, folder, tokenizer)
             except (OSError, KeyboardInterrupt):
@@ -999,11 +1020,11 @@ def set_in(*path_and_value):
     return edit
 
 
-def special_first(content):
-    """The layout of `BpeTrainer(special_tokens=[…])`."""
+def a_gap_where_the_special_token_falls(content):
+    """`tokenizers` gives an added token the number of the tokens, which is an ordinary token's id after a gap."""
     vocab = content["model"]["vocab"]
-    content["model"]["vocab"] = {END: 0} | {token: i + 1 for token, i in vocab.items()}
-    content["added_tokens"] = [content["added_tokens"][0] | {"id": 0}]
+    content["model"]["vocab"] = {token: i + (i >= 256) for token, i in vocab.items()}
+    content["added_tokens"] = [content["added_tokens"][0] | {"id": len(vocab)}]
 
 
 def swap_two_merges(content):
@@ -1065,7 +1086,8 @@ REFUSED_TOKENIZERS = [
     (set_in("model", "vocab", []), "the vocabulary is no table from tokens to ids"),
     (set_in("model", "vocab", "a", "1"), "the vocabulary is no table"),
     (a_token_of_another_spelling, "'▁the' is not spelled in the letters that stand for bytes"),
-    (set_in("model", "vocab", "a", 400), "the ids of the tokens are not 0, 1, 2, … without gaps"),
+    (set_in("model", "vocab", "a", 400), "the first 256 tokens are not the 256 bytes"),
+    (set_in("model", "vocab", "a", 2**32), "ids are whole numbers from 0 to 4,294,967,294, got 4294967296"),
     (set_in("model", "merges", 0, "a b c"), "the merge 'a b c' is no pair of tokens"),
     (set_in("model", "merges", 0, ["a"]), r"the merge \['a'\] is no pair of tokens"),
     (set_in("model", "merges", None), "the merge None is no pair of tokens"),
@@ -1080,7 +1102,7 @@ REFUSED_TOKENIZERS = [
     (swap_two_merges, "its merges do not make the tokens in the order of their ids"),
     (lambda c: c["model"]["merges"].pop(), "its merges do not make the tokens in the order of their ids"),
     (leave_out_a_token, "has id 291, but should have 290"),
-    (special_first, f"the special token '{re.escape(END)}' has id 0, but ours come after all others"),
+    (a_gap_where_the_special_token_falls, "special tokens need ids of their own, which no other token has"),
     (set_in("added_tokens", 0, "lstrip", True), "an added token has lstrip=True, but ours have False here"),
     (set_in("added_tokens", 0, "rstrip", True), "an added token has rstrip=True"),
     (set_in("added_tokens", 0, "single_word", True), "an added token has single_word=True"),

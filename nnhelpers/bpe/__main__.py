@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ..data import read_text
-from ..files import write_bytes
-from .formats import BUILT_IN, check_destination
+from ..files import check_destination, write_bytes
+from ..terminal import say
+from .formats import BUILT_IN
 from .tokenizer import BPETokenizer
 
 READING = (
@@ -38,7 +39,7 @@ def _encode(options: argparse.Namespace) -> None:
     tokenizer = _load(options.tokenizer)
     ids = tokenizer.encode_file(options.file, options.allowed_special, progress=True)
     if options.out is None:
-        print(*ids)
+        say(" ".join(map(str, ids)))
     elif options.out.endswith(".npy"):
         write_bytes(options.out, _npy(ids, tokenizer.vocab_size))
     else:
@@ -50,7 +51,7 @@ def _decode(options: argparse.Namespace) -> None:
     tokenizer = _load(options.tokenizer)
     ids = _read_ids(options.file)
     if options.out is None:
-        sys.stdout.write(tokenizer.decode(ids))
+        say(tokenizer.decode(ids), end="")
     else:
         write_bytes(options.out, tokenizer.decode_bytes(ids))
 
@@ -61,8 +62,9 @@ def _check_out(options: argparse.Namespace) -> None:
         return
     check_destination(options.out)
     out = Path(options.out)
-    if out.exists() and Path(options.file).exists() and out.samefile(options.file):
-        raise ValueError(f"--out {options.out} is the file that is read; give another path")
+    for path in (options.file, getattr(options, "tokenizer", options.file)):
+        if out.exists() and Path(path).exists() and out.samefile(path):
+            raise ValueError(f"--out {options.out} is a file that is read; give another path")
 
 
 def _load(name: str) -> BPETokenizer:
@@ -152,7 +154,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     decode = commands.add_parser(
         "decode",
         help="turn ids into text",
-        description="Turn the ids in a file into text. In printed text, bytes that are not UTF-8 are shown as U+FFFD.",
+        description="Turn the ids in a file into text. In printed text, bytes that are not UTF-8 are shown as U+FFFD, "
+        "and characters that the terminal's encoding cannot hold as escapes.",
     )
     decode.add_argument("tokenizer", help=tokenizer_help)
     decode.add_argument("file", help="a file that encode wrote: an .npy file, or ids between spaces")
@@ -170,13 +173,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             options.run(options)
         except (OSError, ValueError) as error:
-            print(f"error: {error}", file=sys.stderr)
+            say(f"error: {error}", stream=sys.stderr)
             return 1
     return 0
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    print(f"warning: {message}", file=sys.stderr)
+    say(f"warning: {message}", stream=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from ..contracts import StrPath
 from ..data import data_folder, read_text
-from ..files import write_bytes
+from ..files import check_destination, check_folder, write_bytes
 from .splitting import GPT2_PATTERN, GPT4_PATTERN
 
 END = "<|endoftext|>"
@@ -35,25 +35,18 @@ class Vocabulary(Protocol):
     def merges(self) -> dict[tuple[int, int], int]: ...
 
 
-def check_destination(path: StrPath) -> None:
-    """Raises `OSError` if no file can be written to `path`: its folder is missing, or it is a folder itself."""
-    path = Path(path)
-    if not path.parent.is_dir():
-        raise FileNotFoundError(
-            f"there is no folder {str(path.parent)!r} to write {path.name} into; make it first"
-        )
-    if path.is_dir():
-        raise IsADirectoryError(f"{str(path)!r} is a folder; give the path of a file to write")
-
-
 # ---- tiktoken
 
 
 def load_ranks(name: StrPath) -> dict[bytes, int]:
-    """A byte-pair vocabulary in tiktoken's format: "gpt2", "cl100k_base" or a path; token bytes to rank."""
+    """A byte-pair vocabulary in tiktoken's format: "gpt2", "cl100k_base" or a path; token bytes to rank.
+
+    Ranks may have gaps, which a vocabulary leaves for its special tokens. `ValueError` for a file that is damaged.
+    """
     path = data_folder() / f"{name}.tiktoken" if name in BUILT_IN else Path(name)
     ranks: dict[bytes, int] = {}
-    for number, line in enumerate(read_text(path).splitlines(), start=1):
+    lines = read_text(path).splitlines()
+    for number, line in enumerate(lines, start=1):
         try:
             token, rank = line.split()
             ranks[base64.b64decode(token, validate=True)] = int(rank)
@@ -61,15 +54,16 @@ def load_ranks(name: StrPath) -> dict[bytes, int]:
             raise ValueError(
                 f"{path.name}, line {number}: expected a token in base64, a space and its rank, got {line[:40]!r}"
             ) from None
-    if sorted(ranks.values()) != list(range(len(ranks))) or not ranks:
-        raise ValueError(
-            f"{path.name}: the ranks are not 0, 1, 2, … without gaps; the file is cut short or damaged"
-        )
+    if len(set(ranks.values())) < len(lines):
+        raise ValueError(f"{path.name}: a token or a rank stands there twice; the file is damaged")
+    if not ranks:
+        raise ValueError(f"{path.name} holds no tokens; the file is cut short or damaged")
     return ranks
 
 
 def write_ranks(path: StrPath, ranks: Mapping[bytes, int]) -> None:
     """Write token bytes and ranks in tiktoken's format, which `load_ranks` reads."""
+    check_destination(path)
     lines = [f"{base64.b64encode(token).decode()} {i}\n" for token, i in ranks.items()]
     write_bytes(path, "".join(lines).encode())
 
@@ -119,11 +113,13 @@ def write_huggingface(tokenizer: Vocabulary, folder: StrPath) -> None:
     tokens raise `ValueError`, because there they would become other ids or other text: one that is spelled like an
     ordinary token, and one whose characters are all letters of GPT-2's byte alphabet, but not all ASCII.
     """
+    folder = Path(folder)
+    check_folder(folder)
     special_tokens = tokenizer.special_tokens
     letters = byte_letters()
-    ordinary = [tokenizer.vocab[i] for i in range(256 + len(tokenizer.merges))]
-    spelled = ["".join([letters[byte] for byte in token]) for token in ordinary]
-    _check_special_tokens(special_tokens, set(spelled), set(letters))
+    ordinary = tokenizer.vocab.keys() - set(special_tokens.values())
+    spelled = {i: "".join([letters[byte] for byte in tokenizer.vocab[i]]) for i in sorted(ordinary)}
+    _check_special_tokens(special_tokens, set(spelled.values()), set(letters))
 
     split = {
         "type": "Split",
@@ -142,7 +138,7 @@ def write_huggingface(tokenizer: Vocabulary, folder: StrPath) -> None:
         "decoder": BYTE_LEVEL,
         "model": {
             "type": "BPE",
-            "vocab": {token: i for i, token in enumerate(spelled)} | special_tokens,
+            "vocab": {token: i for i, token in spelled.items()} | special_tokens,
             "merges": [[spelled[a], spelled[b]] for a, b in tokenizer.merges],
         },
     }
@@ -153,7 +149,6 @@ def write_huggingface(tokenizer: Vocabulary, folder: StrPath) -> None:
     if END in special_tokens:
         config["bos_token"] = END
         config["eos_token"] = END
-    folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     write_bytes(folder / "tokenizer.json", json.dumps(content, ensure_ascii=False).encode())
     write_bytes(folder / "tokenizer_config.json", json.dumps(config, ensure_ascii=False).encode())

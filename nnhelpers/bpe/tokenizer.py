@@ -12,15 +12,14 @@ import warnings
 from array import array
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import chain
+from itertools import chain, count, islice
 from operator import index
 from typing import Any
 
 from ..contracts import Special, StrPath
-from ..files import read_json, write_bytes
+from ..files import check_destination, read_json, write_bytes
 from .formats import (
     BUILT_IN,
-    check_destination,
     load_ranks,
     write_huggingface,
     write_ranks,
@@ -30,8 +29,10 @@ from .learning import Pair, count_chunks, file_blocks, learn_merges, read_texts
 from .merging import BYTES, ChunkCache, merge
 from .splitting import GPT4_PATTERN, PATTERNS, Splitter, check_text
 
-# the number changes with the layout of the file
-FORMAT = "nnhelpers.bpe 1"
+# the number changes with the layout of the file: the second also lists the gaps between the ids
+FORMAT, FORMAT_WITH_GAPS = "nnhelpers.bpe 1", "nnhelpers.bpe 2"
+# ids have four bytes, here as in tiktoken, where the largest number means "no token"
+ID_LIMIT = 2**32 - 1
 
 
 class BPETokenizer:
@@ -39,8 +40,10 @@ class BPETokenizer:
 
     `ranks` holds each token's bytes and id: the 256 bytes in any order, then the tokens in the order of training.
     `pattern` cuts a text into chunks: a regular expression, "gpt2" or "gpt4" for theirs, or None, with which a text
-    stays whole. `special_tokens` holds their ids, which are above all others. `vocab_size` is the largest id plus one.
-    Tokenizers with the same tokens, pattern and special tokens are equal. Bad arguments raise `ValueError`.
+    stays whole. `special_tokens` holds their ids, which may lie anywhere: before the others, between or after them.
+    Ids may have gaps, numbers that stand for no token. `vocab_size` is the largest id plus one, gaps included, as
+    tiktoken's `n_vocab`: so many rows an embedding needs. Tokenizers with the same tokens, pattern and special tokens
+    are equal. Bad arguments raise `ValueError`.
 
     >>> tokenizer = BPETokenizer.train("aaabdaaabac", 259)
     >>> tokenizer.encode("aaab!"), tokenizer.decode([258, 33])
@@ -64,6 +67,11 @@ class BPETokenizer:
         self.vocab |= {i: token.encode() for token, i in self.special_tokens.items()}
         self.vocab_size = max(self.vocab) + 1
 
+    @property
+    def ids(self) -> Collection[int]:
+        """All ids that stand for a token; the numbers between them are gaps."""
+        return self.vocab.keys()
+
     def __repr__(self) -> str:
         names = {pattern: name for name, pattern in PATTERNS.items() if pattern is not None}
         pattern = self.pattern if self.pattern is None else names.get(self.pattern, self.pattern)
@@ -82,14 +90,19 @@ class BPETokenizer:
         return hash((self.vocab_size, self.pattern, frozenset(self.special_tokens.items())))
 
     def _check_ids(self) -> None:
-        size, special_ids = len(self._ranks), self.special_tokens.values()
-        if list(self._ranks.values()) != list(range(size)):
-            raise ValueError("the ids of the tokens are not 0, 1, 2, … without gaps")
-        if set(list(self._ranks)[:256]) != set(BYTES):
+        special_ids = self.special_tokens.values()
+        ids = [*self._ranks.values(), *special_ids]
+        for i in ids:
+            if type(i) is not int or not 0 <= i < ID_LIMIT:
+                raise ValueError(f"ids are whole numbers from 0 to {ID_LIMIT - 1:,}, got {i!r}")
+        if set(islice(self._ranks, 256)) != set(BYTES):
             raise ValueError("the first 256 tokens are not the 256 bytes")
-        distinct = {i for i in special_ids if type(i) is int and i >= size}
-        if len(distinct) < len(special_ids):
-            raise ValueError(f"special tokens need ids of their own from {size} on: {self.special_tokens}")
+        if len(set(self._ranks.values())) < len(self._ranks):
+            raise ValueError("two tokens have the same id")
+        if len(set(ids)) < len(ids):
+            raise ValueError(
+                f"special tokens need ids of their own, which no other token has: {self.special_tokens}"
+            )
 
     @classmethod
     def train(
@@ -133,28 +146,31 @@ class BPETokenizer:
                 stacklevel=2,
             )
         special_ids = {name: i for i, name in enumerate(names, start=n_tokens)}
-        return cls._from_merges(merges, range(256), pattern, special_ids)
+        triples = [(a, b, new) for new, (a, b) in enumerate(merges, start=256)]
+        return cls._from_merges(triples, dict(enumerate(BYTES)), pattern, special_ids)
 
     @classmethod
     def _from_merges(
         cls,
-        merges: Iterable[Pair],
-        byte_order: Iterable[int],
+        merges: Iterable[tuple[int, int, int]],
+        byte_tokens: Mapping[int, bytes],
         pattern: str | None,
         special_tokens: Mapping[str, int],
     ) -> BPETokenizer:
-        tokens = [BYTES[i] for i in byte_order]
-        for a, b in merges:
-            tokens.append(tokens[a] + tokens[b])
-        if len(set(tokens)) < len(tokens):
+        """The tokenizer of these merges (left id, right id, new id), which begin with the single bytes."""
+        tokens = dict(byte_tokens)
+        for a, b, new in merges:
+            tokens[new] = tokens[a] + tokens[b]
+        ranks = {token: i for i, token in tokens.items()}
+        if len(ranks) < len(tokens):
             raise ValueError("two ids stand for the same bytes")
-        return cls({token: i for i, token in enumerate(tokens)}, pattern, special_tokens)
+        return cls(ranks, pattern, special_tokens)
 
     @cached_property
     def merges(self) -> dict[Pair, int]:
         """Each merged pair and the id it became, in the order of training; found from the tokens alone."""
         merges: dict[Pair, int] = {}
-        for token, i in list(self._ranks.items())[256:]:
+        for token, i in islice(self._ranks.items(), 256, None):
             parts = merge(token, self._ranks, below=i)
             if len(parts) != 2:
                 raise ValueError(f"the token {token!r} with id {i} is not made of two earlier tokens")
@@ -227,7 +243,14 @@ class BPETokenizer:
         try:
             return b"".join([self.vocab[i] for i in map(index, ids)])
         except KeyError as error:
-            raise ValueError(f"id {error} is not in the vocabulary of {self.vocab_size:,} ids") from None
+            raise ValueError(self._why_not(error.args[0])) from None
+
+    def _why_not(self, i: int) -> str:
+        """Why the id `i` stands for no token."""
+        if 0 <= i < self.vocab_size:
+            last = self.vocab_size - 1
+            return f"id {i} stands for no token: it lies in a gap of the vocabulary, whose ids go to {last}"
+        return f"id {i} is not in the vocabulary of {self.vocab_size:,} ids"
 
     def decode(self, ids: Iterable[int], errors: str = "replace") -> str:
         """The text of the ids. Bytes that are not UTF-8 become U+FFFD, or raise `ValueError` with errors="strict"."""
@@ -250,15 +273,21 @@ class BPETokenizer:
         return self._splitter.pieces(blocks)
 
     def save(self, path: StrPath) -> None:
-        """Write all of the tokenizer to a JSON file; its merges are written as [left id, right id, new id]."""
+        """Write all of the tokenizer to a JSON file; its merges are written as [left id, right id, new id].
+
+        Where the ids of ordinary tokens have gaps, the file lists the first and the last number of each.
+        """
         check_destination(path)
+        gaps = _gaps(self._ranks.values())
         content = {
-            "format": FORMAT,
+            "format": FORMAT_WITH_GAPS if gaps else FORMAT,
             "pattern": self.pattern,
             "special_tokens": self.special_tokens,
-            "bytes": [token[0] for token in list(self._ranks)[:256]],
+            "bytes": [token[0] for token in islice(self._ranks, 256)],
             "merges": [[a, b, new] for (a, b), new in self.merges.items()],
         }
+        if gaps:
+            content["gaps"] = gaps
         write_bytes(path, json.dumps(content, ensure_ascii=False).encode())
 
     @classmethod
@@ -280,15 +309,26 @@ class BPETokenizer:
         for key in ("format", "pattern", "special_tokens", "bytes", "merges"):
             if key not in content:
                 raise ValueError(f"it has no {key!r}")
-        if content["format"] != FORMAT:
-            raise ValueError(f"its format is {content['format']!r}, not {FORMAT!r}")
-        for i, (a, b, new) in enumerate(content["merges"], start=256):
-            if new != i or not (0 <= a < i and 0 <= b < i):
+        if content["format"] not in (FORMAT, FORMAT_WITH_GAPS):
+            raise ValueError(f"its format is {content['format']!r}, not {FORMAT!r} or {FORMAT_WITH_GAPS!r}")
+        gaps = content["gaps"] if content["format"] == FORMAT_WITH_GAPS else []
+        _check_gaps(gaps)
+        ids = _ids_around(gaps)
+        if len(content["bytes"]) != 256:
+            raise ValueError(f"it has {len(content['bytes'])} bytes, not 256")
+        byte_tokens = {i: BYTES[byte] for i, byte in zip(islice(ids, 256), content["bytes"], strict=True)}
+        known = set(byte_tokens)
+        for (a, b, new), i in zip(content["merges"], ids, strict=False):
+            if new != i or a not in known or b not in known:
                 raise ValueError(f"{[a, b, new]} stands where two earlier ids should make {i}")
-        pairs = [(a, b) for a, b, _ in content["merges"]]
-        tokenizer = cls._from_merges(pairs, content["bytes"], content["pattern"], content["special_tokens"])
-        if list(tokenizer.merges) != pairs:
+            known.add(i)
+        tokenizer = cls._from_merges(
+            content["merges"], byte_tokens, content["pattern"], content["special_tokens"]
+        )
+        if list(tokenizer.merges) != [(a, b) for a, b, _ in content["merges"]]:
             raise ValueError("its merges stand in an order that no training makes")
+        if _gaps(tokenizer._ranks.values()) != gaps:
+            raise ValueError(f"its gaps are not those between its ids: {gaps}")
         return tokenizer
 
     @classmethod
@@ -301,7 +341,7 @@ class BPETokenizer:
         """The vocabulary "gpt2" or "cl100k_base", or one from a file in tiktoken's format.
 
         The first two come with their pattern and special tokens. A file holds neither: pass those that it was made
-        with, or its texts are not cut at all.
+        with, or its texts are not cut at all. A special token may have any id that the file leaves free.
         """
         if path_or_name in BUILT_IN:
             default_pattern, default_tokens = BUILT_IN[str(path_or_name)]
@@ -334,6 +374,38 @@ def _names_in_order(special_tokens: Collection[str]) -> Sequence[str]:
     if isinstance(special_tokens, set | frozenset):
         return sorted(special_tokens)
     return list(dict.fromkeys(special_tokens))
+
+
+def _gaps(ids: Iterable[int]) -> list[list[int]]:
+    """The first and the last number of each gap in ids that ascend from 0.
+
+    >>> _gaps([0, 1, 4, 5, 7])
+    [[2, 3], [6, 6]]
+    """
+    gaps = []
+    expected = 0
+    for i in ids:
+        if i > expected:
+            gaps.append([expected, i - 1])
+        expected = i + 1
+    return gaps
+
+
+def _check_gaps(gaps: Sequence[Sequence[int]]) -> None:
+    start = 0
+    for first, last in gaps:
+        if not start <= first <= last:
+            raise ValueError(f"its gaps are not in ascending order: {gaps}")
+        start = last + 1
+
+
+def _ids_around(gaps: Sequence[Sequence[int]]) -> Iterator[int]:
+    """0, 1, 2, … without end, but for the numbers in the gaps."""
+    start = 0
+    for first, last in gaps:
+        yield from range(start, first)
+        start = last + 1
+    yield from count(start)
 
 
 def _is_huggingface(content: Any) -> bool:

@@ -16,6 +16,7 @@ from typing import Any
 
 from nnhelpers.course.differences import DEEPEST, Difference, difference, read
 from nnhelpers.course.wording import attribute, cut, short
+from nnhelpers.terminal import printable
 
 MESSAGE = 100  # characters of an error's message
 
@@ -303,7 +304,7 @@ class _Listener:
     def write(self, text: str) -> int:
         if text:
             self.heard, self.in_a_line = True, not text.endswith("\n")
-        return self.stream.write(text)
+        return self.stream.write(printable(text, self.stream))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.stream, name)

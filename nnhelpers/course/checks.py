@@ -36,6 +36,7 @@ from nnhelpers.course.attempts import (
 )
 from nnhelpers.course.differences import Difference, difference
 from nnhelpers.course.wording import cut, short
+from nnhelpers.terminal import say
 
 __all__ = ["NothingReturnedError", "function", "holds", "result_of", "same", "value"]
 
@@ -233,6 +234,5 @@ def _not_attempted(name: str, why: str = "") -> None:
 
 
 def _say(line: str, indent: str = "") -> None:
-    """Print one line, whatever is in it; half a character of UTF-16 cannot be printed and is escaped."""
-    text = indent + " ".join(line.split())
-    print(text.encode("utf-8", "backslashreplace").decode("utf-8"))
+    """Print one line, whatever is in it."""
+    say(indent + " ".join(line.split()))

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from ..sampling import complete
+from ..terminal import say
 from .processes import SharedError
 from .run import load_run, train
 from .settings import Settings, read_flags
@@ -85,7 +86,7 @@ def _sample(arguments: Sequence[str]) -> int:
 
 
 def _say(text: str) -> None:
-    """Print on standard output, once for all processes; what its encoding cannot hold is written as an escape."""
+    """Print on standard output, once for all processes."""
     _print(text, sys.stdout)
 
 
@@ -97,17 +98,12 @@ def _complain_of_mine(error: Exception) -> None:
     """Every process says what went wrong in it; which one it is, where there are several."""
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     where = f" (process {os.environ.get('RANK', '0')})" if several else ""
-    _write(f"error{where}: {error}", sys.stderr)
+    say(f"error{where}: {error}", stream=sys.stderr)
 
 
 def _print(text: str, stream: object) -> None:
     if os.environ.get("RANK", "0") == "0":
-        _write(text, stream)
-
-
-def _write(text: str, stream: object) -> None:
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding), file=stream, flush=True)  # type: ignore[call-overload]
+        say(text, stream=stream)
 
 
 if __name__ == "__main__":

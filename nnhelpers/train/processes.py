@@ -17,7 +17,7 @@ import torch.distributed as dist
 from torch import nn
 from tqdm import tqdm
 
-from ..terminal import bars_are_off
+from ..terminal import bars_are_off, say
 
 # dense bfloat16 operations a second: NVIDIA's data sheets (A100, H100, H200) and its Ada white paper (RTX 4090)
 PEAK_FLOPS = {"A100": 312e12, "H100 PCIe": 756e12, "H100": 989e12, "H200": 989e12, "RTX 4090": 165.2e12}
@@ -68,7 +68,7 @@ class Processes:
         """Print a line above the bar, once for all processes."""
         if self.rank == 0:
             with tqdm.external_write_mode():
-                print(text, flush=True)
+                say(text)
 
     def progress_bar(self, total: int, initial: int) -> tqdm:
         """A progress bar: for the first process, if it writes to a terminal and TQDM_DISABLE is not set."""
@@ -111,7 +111,7 @@ def compiled(model: nn.Module, try_out: Callable[[Any], None]) -> Any:
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # a compiler fails in many ways
-        print(f"torch.compile fails here ({type(error).__name__}), so the model runs without it", flush=True)
+        say(f"torch.compile fails here ({type(error).__name__}), so the model runs without it")
         return model
     return fast
 

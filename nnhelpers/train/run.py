@@ -20,7 +20,7 @@ from torch.nn.parallel import DistributedDataParallel
 from ..batches import step_seed, text_batches
 from ..contracts import StrPath, Tokenizer
 from ..evaluation import bits_from_nats, total_nll
-from ..files import in_use
+from ..files import check_folder, in_use
 from ..fit import Log, n_parameters
 from ..gpt import GPT, GPTConfig
 from ..optim import lr_factor, make_optimizers, set_lr
@@ -269,6 +269,7 @@ def claim_folder(settings: Settings, world_size: int, at_the_end: ExitStack) -> 
     out = Path(settings.out)
     if settings.resume:
         read_last(settings)  # a folder without a run that can go on is not touched
+    check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     at_the_end.enter_context(in_use(out / "run.lock"))
 
