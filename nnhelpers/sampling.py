@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import math
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -146,10 +148,11 @@ class _WindowReader:
     """ids (B, T) -> logits (B, V) for the token after them, reading the last `block_size` anew each time."""
 
     def __init__(self, model: LanguageModel, block_size: int):
-        self._model, self._block_size = model, block_size
+        self._last_logits = _last_logits_of(model)
+        self._block_size = block_size
 
     def __call__(self, ids: Tensor) -> Tensor:
-        return _last(self._model(ids[:, -self._block_size :]))
+        return self._last_logits(ids[:, -self._block_size :])
 
 
 class _CachedReader:
@@ -158,14 +161,15 @@ class _CachedReader:
     def __init__(self, model: Any, block_size: int):
         if not hasattr(model, "start_cache"):
             raise ValueError(f"{type(model).__name__} has no start_cache(): generate with cache=False")
+        self._last_logits = _last_logits_of(model)
         self._model, self._block_size = model, block_size
         self._cache: Cache | None = None
 
     def __call__(self, ids: Tensor) -> Tensor:
         if self._cache is None or self._window_moves(self._cache):
             self._cache = self._model.start_cache(len(ids))
-            return _last(self._model(ids[:, -self._block_size :], self._cache))
-        return _last(self._model(ids[:, -1:], self._cache))
+            return self._last_logits(ids[:, -self._block_size :], self._cache)
+        return self._last_logits(ids[:, -1:], self._cache)
 
     def _window_moves(self, cache: Cache) -> bool:
         """Whether one more token would push the first one out of the window, for a model that notices."""
@@ -174,9 +178,22 @@ class _CachedReader:
         return cache.n_tokens + 1 > self._block_size
 
 
-def _last(logits: Tensor) -> Tensor:
-    """The logits (B, V) after the last token, of a window model (B, V) or a sequence model (B, T, V)."""
-    return logits[:, -1] if logits.ndim == 3 else logits
+def _last_logits_of(model: Any) -> Callable[..., Tensor]:
+    """A function from what `model` reads to its logits (B, V) after the last token.
+
+    A model whose `forward` has a parameter `last_only`, such as a GPT, computes no others.
+    """
+    forward = getattr(model, "forward", None)
+    options: dict[str, bool] = {}
+    if callable(forward) and "last_only" in inspect.signature(forward).parameters:
+        options["last_only"] = True
+
+    def last_logits(*arguments: Any) -> Tensor:
+        logits = model(*arguments, **options)
+        # a window model gives (B, V), a sequence model (B, T, V)
+        return logits[:, -1] if logits.ndim == 3 else logits
+
+    return last_logits
 
 
 def next_probs(
