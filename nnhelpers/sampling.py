@@ -68,6 +68,7 @@ def complete(
         top_k=top_k,
         top_p=top_p,
         cache=hasattr(model, "start_cache"),
+        n_ids=tokenizer.vocab_size,
     )
     return tokenizer.decode(ids + new)
 
@@ -84,6 +85,7 @@ def generate(
     top_p: float | None = None,
     stop_id: int | None = None,
     cache: bool = False,
+    n_ids: int | None = None,
 ) -> list[list[int]]:
     """Continue each row of `prompt` (B, T) int64 by up to `max_new_tokens`; returns the new ids, without the stop.
 
@@ -94,7 +96,7 @@ def generate(
     position, (B, t, V). Temperatures below 1 sharpen the distribution, 0 takes the most likely token, above 1 flatten
     it. Then only the `top_k` most likely tokens are kept, then the smallest set of tokens whose probability reaches
     `top_p` (nucleus sampling, Holtzman et al. 2019). A row ends at `stop_id`; the draws of the other rows do not depend
-    on it.
+    on it. With `n_ids` only ids below it are drawn, for a model with more than its tokenizer knows.
 
     With `cache` each token is read once, by `model(new_ids, model.start_cache(B))`: the same tokens, faster. A model
     whose positions shift when the window slides (a GPT past its block_size) reads each full window anew.
@@ -108,7 +110,7 @@ def generate(
     running = torch.ones(len(prompt), dtype=torch.bool, device=prompt.device)  # (B,)
     with eval_mode(model):
         for _ in range(max_new_tokens):
-            probs = next_probs(read(ids).cpu(), temperature, top_k, top_p)  # (B, V)
+            probs = next_probs(read(ids)[:, :n_ids].cpu(), temperature, top_k, top_p)  # (B, V)
             drawn = sample_index(probs, generator).to(ids.device)  # (B,)
             ids = torch.cat([ids, drawn[:, None]], dim=1)  # (B, T + 1)
             if stop_id is not None:

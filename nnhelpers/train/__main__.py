@@ -12,8 +12,9 @@ from pathlib import Path
 import torch
 
 from ..sampling import complete
+from .loading import load_run
 from .processes import SharedError
-from .run import load_run, train
+from .run import train
 from .settings import Settings, read_flags
 
 

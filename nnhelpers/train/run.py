@@ -18,7 +18,6 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from ..batches import step_seed, text_batches
-from ..contracts import StrPath, Tokenizer
 from ..evaluation import bits_from_nats, total_nll
 from ..files import in_use
 from ..fit import Log, n_parameters
@@ -27,7 +26,8 @@ from ..optim import lr_factor, make_optimizers, set_lr
 from ..sampling import complete
 from ..terminal import signals_noted
 from . import checkpoint
-from .prepare import load_tokenizer, open_tokens, prepare, read_last
+from .loading import Start, load_run, load_tokenizer, settled
+from .prepare import open_tokens, prepare, read_last
 from .processes import Processes, compiled, reshard, shard, sync_gradients
 from .settings import MAY_FALL, Settings
 
@@ -55,18 +55,22 @@ def train(settings: Settings, after_step: Callable[[dict[str, Any]], None] | Non
     processes = Processes(settings.device)
     with ExitStack() as at_the_end:  # the folder is this run's alone
         processes.rank_zero_first(lambda: claim_folder(settings, processes.world_size, at_the_end))
-        return _train(settings, processes, after_step)
+        whole, start = settled(settings)
+        return _train(whole, start, processes, after_step)
 
 
 def _train(
-    settings: Settings, processes: Processes, after_step: Callable[[dict[str, Any]], None] | None
+    settings: Settings,
+    start: Start | None,
+    processes: Processes,
+    after_step: Callable[[dict[str, Any]], None] | None,
 ) -> RunLog:
     out = Path(settings.out)
     rank, world_size, device = processes.rank, processes.world_size, processes.device
     n_parts = world_size * settings.gradient_accumulation_steps  # a batch is cut into so many parts
 
     # The text: tokenizer and token ids, made once by the first process and kept in the folder
-    processes.rank_zero_first(lambda: prepare(settings))
+    processes.rank_zero_first(lambda: prepare(settings, start.tokenizer if start else None))
     tokenizer = load_tokenizer(out / "tokenizer.json")
     ids, header = open_tokens(out / "tokens.bin")  # (n,), memory-mapped
     n_train = int(0.9 * len(ids))
@@ -79,9 +83,15 @@ def _train(
         prompt, allowed_special="all"
     )  # a prompt that cannot be read is refused here, not after the run
 
-    # The model and its optimizers
-    config = settings.model_config(tokenizer.vocab_size)
-    model = GPT(config, torch.Generator().manual_seed(settings.seed))
+    # The model, with weights from a folder or from the seed, and its optimizers
+    tensors, info = read_last(settings) if settings.resume else ({}, {})
+    if start is not None:
+        model = start.model
+        processes.print_rank_zero(f"beginning with the weights in {start.folder}")
+    else:
+        config = GPTConfig(**info["model"]) if info else settings.model_config(tokenizer.vocab_size)
+        model = GPT(config, torch.Generator().manual_seed(settings.seed))
+    config = model.config
     dtype = choose_dtype(settings.dtype, device)
     if settings.fsdp:
         shard(model, list(model.blocks), dtype, device)
@@ -109,8 +119,7 @@ def _train(
         "compile": compiles,
         "fsdp": settings.fsdp,
     }
-    if settings.resume:
-        tensors, info = read_last(settings)
+    if info:
         step, log_bytes = info["step"], info["log_bytes"]
         log.best_loss, log.best_step, log.seconds = info["best_loss"], info["best_step"], info["seconds"]
         checkpoint.restore(model, tensors, optimizers if step else ())
@@ -137,6 +146,7 @@ def _train(
             "source": header["source"],
             "settings": asdict(settings),
             "model": asdict(config),
+            "n_ids": tokenizer.vocab_size,
             "hardware": hardware,
         }
         if rank == 0:
@@ -243,28 +253,9 @@ def _train(
     return log
 
 
-def load_run(folder: StrPath, which: str = "best") -> tuple[GPT, Tokenizer]:
-    """The model of a run, in eval mode on the CPU, from its "best" or its "last" checkpoint; and the tokenizer.
-
-    Raises `FileNotFoundError`, and `ValueError` for files that are damaged or do not belong together.
-    """
-    tensors, info = checkpoint.read_checkpoint(Path(folder) / f"{which}.safetensors", "model")
-    try:
-        model = GPT(GPTConfig(**info["model"]))
-    except TypeError as error:
-        raise ValueError(f"{which}.safetensors in {folder} does not describe a GPT: {error}") from None
-    checkpoint.restore(model, tensors)
-    tokenizer = load_tokenizer(Path(folder) / "tokenizer.json")
-    if tokenizer.vocab_size != model.config.vocab_size:
-        raise ValueError(
-            f"tokenizer.json in {folder} has {tokenizer.vocab_size} ids, the model {model.config.vocab_size}: "
-            "they do not belong together"
-        )
-    return model.eval(), tokenizer
-
-
 def claim_folder(settings: Settings, world_size: int, at_the_end: ExitStack) -> None:
     """Check the settings, make the folder, and lock it until the end of the run, before anything is written into it."""
+    settings, _ = settled(settings)
     check_settings(settings, world_size)
     out = Path(settings.out)
     if settings.resume:
