@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import inspect
 import math
 from collections.abc import Callable
@@ -48,10 +49,14 @@ def complete(
     top_k: int | None = None,
     top_p: float | None = None,
     seed: int = 0,
+    on_text: Callable[[str], object] | None = None,
 ) -> str:
     """Text in, text out: the prompt and up to `max_new_tokens` tokens more, the same for the same seed.
 
         print(complete(model, tokenizer, "ROMEO:", 200, temperature=0.8, seed=0))
+
+    `on_text` is called with each piece of the text as soon as its characters are whole, the prompt first: a token may
+    be a part of a character. The pieces, end to end, are the text that is returned.
 
     Special tokens in the prompt are taken as such. A prompt that is empty, or that holds a character which is not in
     the vocabulary, raises `ValueError`.
@@ -59,7 +64,18 @@ def complete(
     ids = tokenizer.encode(prompt, allowed_special="all")
     if not ids:
         raise ValueError("the prompt is empty; give at least one character to go on from, such as a newline")
-    (new,) = generate(
+    # a byte that belongs to no character becomes U+FFFD, as in the tokenizers' decode
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    pieces = []
+
+    def add(new_ids: list[int], is_last: bool = False) -> None:
+        piece = decoder.decode(tokenizer.decode_bytes(new_ids), is_last)
+        pieces.append(piece)
+        if piece and on_text is not None:
+            on_text(piece)
+
+    add(ids)
+    generate(
         model,
         torch.tensor([ids], device=device_of(model)),
         max_new_tokens,
@@ -69,8 +85,10 @@ def complete(
         top_p=top_p,
         cache=hasattr(model, "start_cache"),
         n_ids=tokenizer.vocab_size,
+        after_token=lambda drawn: add(drawn.tolist()),
     )
-    return tokenizer.decode(ids + new)
+    add([], is_last=True)
+    return "".join(pieces)
 
 
 def generate(
@@ -86,6 +104,7 @@ def generate(
     stop_id: int | None = None,
     cache: bool = False,
     n_ids: int | None = None,
+    after_token: Callable[[Tensor], object] | None = None,
 ) -> list[list[int]]:
     """Continue each row of `prompt` (B, T) int64 by up to `max_new_tokens`; returns the new ids, without the stop.
 
@@ -97,6 +116,7 @@ def generate(
     it. Then only the `top_k` most likely tokens are kept, then the smallest set of tokens whose probability reaches
     `top_p` (nucleus sampling, Holtzman et al. 2019). A row ends at `stop_id`; the draws of the other rows do not depend
     on it. With `n_ids` only ids below it are drawn, for a model with more than its tokenizer knows.
+    `after_token` is called with the ids (B,) of each step as they are drawn.
 
     With `cache` each token is read once, by `model(new_ids, model.start_cache(B))`: the same tokens, faster. A model
     whose positions shift when the window slides (a GPT past its block_size) reads each full window anew.
@@ -113,6 +133,8 @@ def generate(
             probs = next_probs(read(ids)[:, :n_ids].cpu(), temperature, top_k, top_p)  # (B, V)
             drawn = sample_index(probs, generator).to(ids.device)  # (B,)
             ids = torch.cat([ids, drawn[:, None]], dim=1)  # (B, T + 1)
+            if after_token is not None:
+                after_token(drawn)
             if stop_id is not None:
                 running &= drawn != stop_id
                 if not running.any():

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from oracles import seeded
 
 from nnhelpers import sampling
+from nnhelpers.bpe import BPETokenizer
+from nnhelpers.characters import CharTokenizer
 from nnhelpers.gpt import GPT, GPTConfig
 
 VOCAB, BLOCK = 11, 6
@@ -88,3 +92,86 @@ def test_a_gpt_whose_forward_is_ones_own_is_sampled_as_any_other_model():
     ids = torch.tensor([[1, 2, 3]])
     (new,) = sampling.generate(model, ids, 1, temperature=0.0)
     assert new == [model(ids)[0, -1].argmax().item()]
+
+
+# Text as it comes
+
+LETTERS = "aé界😉e\u0301\n"
+TOKENIZERS = {
+    "characters": CharTokenizer(LETTERS),
+    # every byte a token: a character takes up to four of them, and most draws are no characters at all
+    "bytes": BPETokenizer.train("", 256),
+    "pairs": BPETokenizer.train((LETTERS + " ") * 40, 266, special_tokens=["<界>"]),
+}
+
+
+class Scripted:
+    """A model that writes given ids, one after another."""
+
+    block_size = 4
+
+    def __init__(self, ids, vocab_size):
+        self._ids, self._vocab_size, self._n_read = ids, vocab_size, 0
+
+    def __call__(self, ids):
+        logits = torch.full((1, self._vocab_size), -torch.inf)
+        logits[0, self._ids[self._n_read]] = 0.0
+        self._n_read += 1
+        return logits
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    name=st.sampled_from(list(TOKENIZERS)),
+    prompt=st.text(LETTERS, min_size=1, max_size=6),
+    text=st.text(LETTERS, max_size=12),
+    draws=st.lists(st.integers(0, 10**6), max_size=12),
+)
+def test_the_pieces_are_the_text_that_is_returned_and_it_is_what_the_ids_spell(name, prompt, text, draws):
+    tokenizer = TOKENIZERS[name]
+    # whole characters, then any ids at all
+    new = tokenizer.encode(text) + [i % tokenizer.vocab_size for i in draws]
+    ids = tokenizer.encode(prompt)
+    pieces = []
+    model = Scripted(new, tokenizer.vocab_size)
+    whole = sampling.complete(model, tokenizer, prompt, len(new), on_text=pieces.append)
+    assert whole == "".join(pieces) == tokenizer.decode(ids + new)
+    assert all(pieces)
+    assert pieces[0].startswith(prompt)
+
+
+def test_a_character_waits_until_its_last_byte_has_come_and_no_longer():
+    tokenizer = TOKENIZERS["bytes"]
+    new = tokenizer.encode("é界a") + tokenizer.encode("😉")[:3]
+    pieces = []
+    sampling.complete(Scripted(new, 256), tokenizer, "x", len(new), on_text=pieces.append)
+    assert pieces == ["x", "é", "界", "a", "\ufffd"]
+
+
+def test_a_piece_is_there_before_the_next_token_is_computed():
+    tokenizer, events = TOKENIZERS["characters"], []
+
+    def model(ids):
+        events.append("model")
+        return torch.eye(tokenizer.vocab_size)[:1]
+
+    model.block_size = 4
+    sampling.complete(model, tokenizer, "é", 2, temperature=0.0, on_text=events.append)
+    first = tokenizer.decode([0])
+    assert events == ["é", "model", first, "model", first]
+
+
+def test_the_ids_of_each_step_are_told_as_they_are_drawn():
+    steps = []
+    rows = sampling.generate(
+        gpt(), torch.zeros(2, 3, dtype=torch.int64), 5, generator=seeded(), after_token=steps.append
+    )
+    assert torch.stack(steps, dim=1).tolist() == rows
+
+
+def test_only_ids_that_the_tokenizer_knows_are_drawn():
+    logits = torch.arange(9.0)[None]
+    ids = torch.zeros(1, 1, dtype=torch.int64)
+    options = {"block_size": 1, "temperature": 0.0}
+    assert sampling.generate(lambda x: logits, ids, 1, **options) == [[8]]
+    assert sampling.generate(lambda x: logits, ids, 1, n_ids=4, **options) == [[3]]
