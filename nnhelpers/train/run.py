@@ -27,6 +27,7 @@ from ..sampling import complete
 from ..terminal import signals_noted
 from . import checkpoint
 from .loading import Start, load_run, load_tokenizer, settled
+from .precision import autocast, choose_dtype, has_native_bfloat16, make_scaler, update
 from .prepare import open_tokens, prepare, read_last
 from .processes import Processes, compiled, reshard, shard, sync_gradients
 from .settings import MAY_FALL, Settings
@@ -54,7 +55,7 @@ def train(settings: Settings, after_step: Callable[[dict[str, Any]], None] | Non
     """
     processes = Processes(settings.device)
     with ExitStack() as at_the_end:  # the folder is this run's alone
-        processes.rank_zero_first(lambda: claim_folder(settings, processes.world_size, at_the_end))
+        processes.rank_zero_first(lambda: claim_folder(settings, processes, at_the_end))
         whole, start = settled(settings)
         return _train(whole, start, processes, after_step)
 
@@ -92,7 +93,7 @@ def _train(
         config = GPTConfig(**info["model"]) if info else settings.model_config(tokenizer.vocab_size)
         model = GPT(config, torch.Generator().manual_seed(settings.seed))
     config = model.config
-    dtype = choose_dtype(settings.dtype, device)
+    dtype = dtype_of(settings, device)
     if settings.fsdp:
         shard(model, list(model.blocks), dtype, device)
     else:
@@ -101,20 +102,23 @@ def _train(
     optimizers = make_optimizers(
         model, settings.optimizer, settings.learning_rate, settings.weight_decay, betas
     )
-    autocast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+    scaler = make_scaler(device, dtype)
+    transfers_early = device.type == "cuda"
 
     def loss_of(forward: Any, x: Tensor, y: Tensor) -> Tensor:
         """The mean cross-entropy of x, y (B, T)."""
-        x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
-        with autocast:
+        x, y = (each.to(device, non_blocking=transfers_early) for each in (x, y))
+        with autocast(device, dtype):
             logits = forward(x)  # (B, T, V)
         return F.cross_entropy(logits.flatten(0, 1).float(), y.flatten())
 
     # Where the run stands: at its beginning, or at the last checkpoint
     log, step, log_bytes = RunLog(), 0, 0
+    n_skipped = 0  # updates left out because the gradient left the range of float16
     compiles = device.type == "cuda" if settings.compile is None else settings.compile
     hardware = {
         "device": device.type,
+        "dtype": str(dtype).removeprefix("torch."),
         "processes": world_size,
         "compile": compiles,
         "fsdp": settings.fsdp,
@@ -122,7 +126,11 @@ def _train(
     if info:
         step, log_bytes = info["step"], info["log_bytes"]
         log.best_loss, log.best_step, log.seconds = info["best_loss"], info["best_step"], info["seconds"]
-        checkpoint.restore(model, tensors, optimizers if step else ())
+        n_skipped = info.get("skipped", 0)
+        # an optimizer that has not taken a step has no state
+        checkpoint.restore(model, tensors, optimizers if step > n_skipped else ())
+        if scaler.is_enabled() and info.get("scaler"):
+            scaler.load_state_dict(info["scaler"])
         processes.print_rank_zero(resume_message(step, hardware, info["hardware"]))
         for change in lowered(info["settings"], settings):
             processes.print_rank_zero(change)
@@ -131,7 +139,8 @@ def _train(
         add_record(log, record)
     processes.print_rank_zero(
         f"{n_parameters(model):,} parameters, vocabulary {tokenizer.vocab_size:,}, tokens: {len(train_ids):,} to train "
-        f"on, {len(val_ids):,} to validate"
+        f"on, {len(val_ids):,} to validate; on {device.type} in {hardware['dtype']}"
+        + (" with a gradient scale" if scaler.is_enabled() else "")
     )
 
     def save(name: str) -> None:
@@ -148,6 +157,8 @@ def _train(
             "model": asdict(config),
             "n_ids": tokenizer.vocab_size,
             "hardware": hardware,
+            "scaler": scaler.state_dict(),
+            "skipped": n_skipped,
         }
         if rank == 0:
             check_weights(tensors, step, settings.learning_rate)
@@ -157,7 +168,7 @@ def _train(
     forward: Any = model
     if compiles:
         example = torch.zeros((settings.batch_size // n_parts, settings.block_size), dtype=torch.int64)
-        forward = compiled(model, lambda fast: loss_of(fast, example, example).backward())
+        forward = compiled(model, lambda fast: scaler.scale(loss_of(fast, example, example)).backward())
     if world_size > 1 and not settings.fsdp:
         forward = DistributedDataParallel(forward)
 
@@ -188,14 +199,12 @@ def _train(
             for i, (part_x, part_y) in enumerate(mine, start=1):
                 sync_gradients(forward, now=i == len(mine))  # once a step, after the last part
                 part_loss = loss_of(forward, part_x, part_y) / len(mine)
-                part_loss.backward()
+                scaler.scale(part_loss).backward()
                 losses.append(part_loss.detach())
 
-            # 3. the update
-            if settings.grad_clip:
-                torch.nn.utils.clip_grad_norm_(model.parameters(), settings.grad_clip)
-            for optimizer in optimizers:
-                optimizer.step()
+            # 3. the update, of a gradient that is clipped
+            if not update(model, optimizers, scaler, settings.grad_clip):
+                n_skipped += 1
             step += 1
             x, y = next(batches)  # read while the device computes
 
@@ -213,7 +222,7 @@ def _train(
             is_last = step == settings.steps
             if is_last or step % settings.eval_every == 0:
                 n_tokens = min(16_384, 2**27 // config.vocab_size)  # as many as the logits leave memory for
-                with autocast:
+                with autocast(device, dtype):
                     my_nll = total_nll(
                         model, val_ids, settings.block_size, n_tokens, shard=(rank, world_size)
                     )
@@ -233,7 +242,8 @@ def _train(
                 flops = speed * config.flops_per_token()
                 peak = processes.peak_flops() if dtype == torch.bfloat16 else None
                 bits = bits_from_nats(record["val_loss"], len(val_ids) - 1, n_val_bytes)
-                processes.print_rank_zero(report(log, steps_since_report, bits, speed, flops, peak))
+                line = report(log, steps_since_report, bits, speed, flops, peak)
+                processes.print_rank_zero(line + (f"  {n_skipped:,} updates left out" if n_skipped else ""))
                 steps_since_report, seconds_since_report = 0, 0.0
                 if log.best_loss is None or record["val_loss"] < log.best_loss:
                     log.best_loss, log.best_step = record["val_loss"], step
@@ -253,10 +263,10 @@ def _train(
     return log
 
 
-def claim_folder(settings: Settings, world_size: int, at_the_end: ExitStack) -> None:
+def claim_folder(settings: Settings, processes: Processes, at_the_end: ExitStack) -> None:
     """Check the settings, make the folder, and lock it until the end of the run, before anything is written into it."""
     settings, _ = settled(settings)
-    check_settings(settings, world_size)
+    check_settings(settings, processes.world_size, processes.device)
     out = Path(settings.out)
     if settings.resume:
         read_last(settings)  # a folder without a run that can go on is not touched
@@ -264,8 +274,8 @@ def claim_folder(settings: Settings, world_size: int, at_the_end: ExitStack) -> 
     at_the_end.enter_context(in_use(out / "run.lock"))
 
 
-def check_settings(settings: Settings, world_size: int) -> None:
-    """Raise `ValueError` for settings that do not fit each other or the processes."""
+def check_settings(settings: Settings, world_size: int, device: torch.device) -> None:
+    """Raise `ValueError` for settings that do not fit each other, the processes or their device."""
     n_parts = world_size * settings.gradient_accumulation_steps
     if settings.batch_size % n_parts:
         raise ValueError(
@@ -275,17 +285,19 @@ def check_settings(settings: Settings, world_size: int) -> None:
     settings.model_config(vocab_size=1)
     if settings.fsdp and world_size == 1:
         raise ValueError("fsdp spreads a model over several processes: start them with torchrun")
+    if settings.compile and device.type == "mps":
+        raise ValueError("compile is not for an Apple GPU (mps): leave it out, or use --device cpu")
+    dtype_of(settings, device)
 
 
-def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    if name == "auto":
-        name = "bfloat16" if device.type == "cuda" else "float32"
-    return getattr(torch, name)
+def dtype_of(settings: Settings, device: torch.device) -> torch.dtype:
+    has_bfloat16 = has_native_bfloat16(device)
+    return choose_dtype(settings.dtype, device, has_bfloat16=has_bfloat16, fsdp=settings.fsdp)
 
 
 def resume_message(step: int, hardware: Mapping[str, Any], before: Mapping[str, Any]) -> str:
     text = f"going on after step {step:,}"
-    if hardware != before:
+    if any(hardware.get(name) != value for name, value in before.items()):
         text += f" on {hardware}, before on {before}: equal up to rounding and dropout"
     return text
 

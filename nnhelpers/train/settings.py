@@ -108,15 +108,18 @@ class Settings:
     prompt: str = option("", "text that the sample goes on from; by default the first validation token")
 
     # the machine
-    device: Literal["auto", "cpu", "cuda"] = option(
-        "auto", '"auto" takes a GPU if there is one', choices=("auto", "cpu", "cuda")
-    )
-    dtype: Literal["auto", "float32", "bfloat16"] = option(
+    device: Literal["auto", "cpu", "cuda", "mps"] = option(
         "auto",
-        '"auto" takes bfloat16 on a GPU and float32 on a CPU',
-        choices=("auto", "float32", "bfloat16"),
+        '"auto" takes a GPU if there is one: a CUDA one, or Apple\'s (mps)',
+        choices=("auto", "cpu", "cuda", "mps"),
     )
-    compile: bool | None = option(None, "compile the model with torch.compile; by default on a GPU only")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = option(
+        "auto",
+        '"auto" takes bfloat16 on a CUDA GPU, float16 with a gradient scale on one that has no bfloat16, and float32 '
+        "elsewhere",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
+    compile: bool | None = option(None, "compile the model with torch.compile; by default on a CUDA GPU only")
     fsdp: bool = option(False, "spread the model itself over the processes (FSDP) instead of copying it")
 
     @classmethod
