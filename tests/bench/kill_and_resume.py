@@ -4,8 +4,8 @@
 
 A tiny training saves after every second step, so that many kills fall into the writing of a checkpoint. Each attempt is
 a process forked from this one, which has loaded torch already. It is killed at a moment drawn evenly from 0.6 times the
-time that a whole run takes; what is left in the folder tells in which part of the run that was. At the end the parameters, the
-optimizers' state, the log and the best checkpoint are compared with those of the run that was never killed.
+time that a whole run takes; what is left in the folder tells in which part of the run that was. At the end the
+parameters, the optimizers' state, the log and the best checkpoint are compared with those of the run never killed.
 """
 
 from __future__ import annotations
