@@ -607,6 +607,18 @@ def test_a_sample_that_cannot_be_made_gets_a_sentence(arguments, message, tiny, 
     assert message in said
 
 
+def test_a_run_whose_reader_has_seen_enough_goes_on_to_its_end(tiny):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nnhelpers.train", *flags(tiny(eval_every=1))],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    process.stdout.close()
+    assert process.communicate()[1] == b""
+    assert process.returncode == 0
+    assert checkpoint.read_checkpoint(Path(tiny().out) / "last.safetensors")[1]["step"] == 20
+
+
 def test_what_a_terminal_cannot_show_is_written_as_an_escape_and_the_run_ends_well(tmp_path):
     """A finished run must not end in a traceback because of where its sample is printed."""
     text = tmp_path / "text.txt"

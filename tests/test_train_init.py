@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -212,6 +214,21 @@ def test_the_command_says_what_it_begins_with_and_a_preset_gives_the_rest(source
     assert (saved["dropout"], saved["learning_rate"]) == (0.2, 2e-3)
     assert Settings.preset("gpu", init_from="x", out="y").n_layer is None
     assert read_flags(["--out", "y"]).n_layer == Settings(out="y").n_layer == 4
+
+
+def test_a_folder_whose_name_the_terminal_cannot_show_is_a_source_as_any_other(sources, tuned, tmp_path):
+    shutil.copytree(sources / "run", tmp_path / "界")
+    settings = tuned("run", steps=1)
+    command = ["--init-from", str(tmp_path / "界"), "--corpus", settings.corpus, "--out", settings.out]
+    command += ["--steps", "1", "--batch-size", "4", "--device", "cpu"]
+    done = subprocess.run(
+        [sys.executable, "-m", "nnhelpers.train", *command],
+        env={**os.environ, "PYTHONIOENCODING": "cp1252"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"\\u754c" in done.stdout
 
 
 # Stopping and going on

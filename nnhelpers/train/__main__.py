@@ -14,7 +14,7 @@ import torch
 
 from ..sampling import complete
 from .loading import load_run
-from .processes import SharedError
+from .processes import SharedError, discard, print_text
 from .run import train
 from .settings import Settings, read_flags
 
@@ -87,8 +87,7 @@ def _sample(arguments: Sequence[str]) -> int:
         _say("")
         return 130
     except BrokenPipeError:
-        # the reader, such as head, has seen enough; what Python still writes at its end goes nowhere
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        discard(sys.stdout)
     return 0
 
 
@@ -130,17 +129,12 @@ def _complain_of_mine(error: Exception) -> None:
     """Every process says what went wrong in it; which one it is, where there are several."""
     several = int(os.environ.get("WORLD_SIZE", "1")) > 1
     where = f" (process {os.environ.get('RANK', '0')})" if several else ""
-    _write(f"error{where}: {error}", sys.stderr)
+    print_text(f"error{where}: {error}", sys.stderr)
 
 
 def _print(text: str, stream: Any, end: str = "\n") -> None:
     if os.environ.get("RANK", "0") == "0":
-        _write(text, stream, end)
-
-
-def _write(text: str, stream: Any, end: str = "\n") -> None:
-    encoding = getattr(stream, "encoding", None) or "utf-8"
-    print(text.encode(encoding, "backslashreplace").decode(encoding), end=end, file=stream, flush=True)
+        print_text(text, stream, end)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
@@ -22,6 +23,17 @@ from .precision import choose_device
 
 # dense bfloat16 operations a second: NVIDIA's data sheets (A100, H100, H200) and its Ada white paper (RTX 4090)
 PEAK_FLOPS = {"A100": 312e12, "H100 PCIe": 756e12, "H100": 989e12, "H200": 989e12, "RTX 4090": 165.2e12}
+
+
+def print_text(text: str, stream: Any, end: str = "\n") -> None:
+    """Print at once; what the encoding of the stream cannot hold is written as an escape."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    print(text.encode(encoding, "backslashreplace").decode(encoding), end=end, file=stream, flush=True)
+
+
+def discard(stream: Any) -> None:
+    """What is still written goes nowhere: the reader, such as head, has seen enough."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 class SharedError(ValueError):
@@ -69,10 +81,13 @@ class Processes:
         return None
 
     def print_rank_zero(self, text: str) -> None:
-        """Print a line above the bar, once for all processes."""
+        """Print a line above the bar, once for all processes. No failure to print ends a run."""
         if self.rank == 0:
             with tqdm.external_write_mode():
-                print(text, flush=True)
+                try:
+                    print_text(text, sys.stdout)
+                except BrokenPipeError:
+                    discard(sys.stdout)
 
     def progress_bar(self, total: int, initial: int) -> tqdm:
         """A progress bar: for the first process, if it writes to a terminal and TQDM_DISABLE is not set."""
