@@ -103,6 +103,7 @@ def _train(
         model, settings.optimizer, settings.learning_rate, settings.weight_decay, betas
     )
     scaler = make_scaler(device, dtype)
+    # a copy to a CUDA GPU may go on while the CPU does
     transfers_early = device.type == "cuda"
 
     def loss_of(forward: Any, x: Tensor, y: Tensor) -> Tensor:
