@@ -67,6 +67,8 @@ def check_logits(logits: Tensor, targets: Tensor) -> None:
 def _cross_entropies(logits: Tensor, targets: Tensor) -> Tensor:
     """-ln p of each target, in the shape of `targets`; NaN where there is no target."""
     check_logits(logits, targets)
+    if logits.device.type == "mps":  # Apple's GPU has no float64
+        logits, targets = logits.cpu(), targets.cpu()
     # float64: the small differences between models are sums of a million rounded terms otherwise
     flat_logits, flat = logits.double().flatten(0, -2), targets.flatten().long()
     losses = F.cross_entropy(flat_logits, flat, reduction="none", ignore_index=NO_TARGET)

@@ -302,8 +302,12 @@ class GPT(nn.Module):
             else:
                 p.fill_(0.0 if name.endswith("bias") else 1.0)
 
-    def forward(self, ids: Tensor, cache: KVCache | None = None) -> Tensor:
-        """With a `cache` the ids follow the tokens in it, and are added to it."""
+    def forward(self, ids: Tensor, cache: KVCache | None = None, last_only: bool = False) -> Tensor:
+        """With a `cache` the ids follow the tokens in it, and are added to it.
+
+        With `last_only` the logits (B, 1, vocab_size) of the last position alone: the head, by far the largest matrix
+        of a small model, is then applied once a row instead of T times.
+        """
         start = 0 if cache is None else cache.n_tokens
         end = start + ids.shape[-1]
         if ids.ndim != 2 or not ids.shape[1] or end > self.config.block_size:
@@ -323,6 +327,8 @@ class GPT(nn.Module):
             x = block(x, rope, cache, mask)  # (B, T, C)
         if cache is not None:
             cache.n_tokens = end
+        if last_only:
+            x = x[:, -1:]  # (B, 1, C)
         return self.head(self.norm(x))  # (B, T, vocab_size)
 
     def _mask(self, ids: Tensor, cache: KVCache | None) -> Tensor | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import codecs
+import inspect
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -47,10 +49,14 @@ def complete(
     top_k: int | None = None,
     top_p: float | None = None,
     seed: int = 0,
+    on_text: Callable[[str], object] | None = None,
 ) -> str:
     """Text in, text out: the prompt and up to `max_new_tokens` tokens more, the same for the same seed.
 
         print(complete(model, tokenizer, "ROMEO:", 200, temperature=0.8, seed=0))
+
+    `on_text` is called with each piece of the text as soon as its characters are whole, the prompt first: a token may
+    be a part of a character. The pieces, end to end, are the text that is returned.
 
     Special tokens in the prompt are taken as such. Of the model's ids only those of a token are drawn: a model may have
     more (a vocabulary with gaps, a size rounded up). A prompt that is empty, or that holds a character which is not in
@@ -59,7 +65,18 @@ def complete(
     ids = tokenizer.encode(prompt, allowed_special="all")
     if not ids:
         raise ValueError("the prompt is empty; give at least one character to go on from, such as a newline")
-    (new,) = generate(
+    # a byte that belongs to no character becomes U+FFFD, as in the tokenizers' decode
+    decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
+    pieces = []
+
+    def add(new_ids: list[int], is_last: bool = False) -> None:
+        piece = decoder.decode(tokenizer.decode_bytes(new_ids), is_last)
+        pieces.append(piece)
+        if piece and on_text is not None:
+            on_text(piece)
+
+    add(ids)
+    generate(
         model,
         torch.tensor([ids], device=device_of(model)),
         max_new_tokens,
@@ -69,8 +86,10 @@ def complete(
         top_p=top_p,
         allowed_ids=tokenizer.ids,
         cache=hasattr(model, "start_cache"),
+        after_token=lambda drawn: add(drawn.tolist()),
     )
-    return tokenizer.decode(ids + new)
+    add([], is_last=True)
+    return "".join(pieces)
 
 
 def generate(
@@ -86,6 +105,7 @@ def generate(
     stop_id: int | None = None,
     allowed_ids: Collection[int] | None = None,
     cache: bool = False,
+    after_token: Callable[[Tensor], object] | None = None,
 ) -> list[list[int]]:
     """Continue each row of `prompt` (B, T) int64 by up to `max_new_tokens`; returns the new ids, without the stop.
 
@@ -96,7 +116,8 @@ def generate(
     position, (B, t, V). Of the V ids only `allowed_ids` are drawn, or any if it is None. Temperatures below 1 sharpen
     the distribution, 0 takes the most likely token, above 1 flatten it. Then only the `top_k` most likely tokens are
     kept, then the smallest set of tokens whose probability reaches `top_p` (nucleus sampling, Holtzman et al. 2019). A
-    row ends at `stop_id`; the draws of the other rows do not depend on it.
+    row ends at `stop_id`; the draws of the other rows do not depend on it. `after_token` is called with the ids (B,) of
+    each step as they are drawn.
 
     With `cache` each token is read once, by `model(new_ids, model.start_cache(B))`: the same tokens, faster. A model
     whose positions shift when the window slides (a GPT past its block_size) reads each full window anew.
@@ -117,6 +138,8 @@ def generate(
             probs = next_probs(logits, temperature, top_k, top_p)  # (B, V)
             drawn = sample_index(probs, generator).to(ids.device)  # (B,)
             ids = torch.cat([ids, drawn[:, None]], dim=1)  # (B, T + 1)
+            if after_token is not None:
+                after_token(drawn)
             if stop_id is not None:
                 running &= drawn != stop_id
                 if not running.any():
@@ -154,10 +177,11 @@ class _WindowReader:
     """ids (B, T) -> logits (B, V) for the token after them, reading the last `block_size` anew each time."""
 
     def __init__(self, model: LanguageModel, block_size: int):
-        self._model, self._block_size = model, block_size
+        self._last_logits = _last_logits_of(model)
+        self._block_size = block_size
 
     def __call__(self, ids: Tensor) -> Tensor:
-        return _last(self._model(ids[:, -self._block_size :]))
+        return self._last_logits(ids[:, -self._block_size :])
 
 
 class _CachedReader:
@@ -166,14 +190,15 @@ class _CachedReader:
     def __init__(self, model: Any, block_size: int):
         if not hasattr(model, "start_cache"):
             raise ValueError(f"{type(model).__name__} has no start_cache(): generate with cache=False")
+        self._last_logits = _last_logits_of(model)
         self._model, self._block_size = model, block_size
         self._cache: Cache | None = None
 
     def __call__(self, ids: Tensor) -> Tensor:
         if self._cache is None or self._window_moves(self._cache):
             self._cache = self._model.start_cache(len(ids))
-            return _last(self._model(ids[:, -self._block_size :], self._cache))
-        return _last(self._model(ids[:, -1:], self._cache))
+            return self._last_logits(ids[:, -self._block_size :], self._cache)
+        return self._last_logits(ids[:, -1:], self._cache)
 
     def _window_moves(self, cache: Cache) -> bool:
         """Whether one more token would push the first one out of the window, for a model that notices."""
@@ -190,9 +215,22 @@ def _only(allowed: Tensor, logits: Tensor) -> Tensor:
     return torch.full_like(logits, -torch.inf).index_copy(-1, allowed, logits.index_select(-1, allowed))
 
 
-def _last(logits: Tensor) -> Tensor:
-    """The logits (B, V) after the last token, of a window model (B, V) or a sequence model (B, T, V)."""
-    return logits[:, -1] if logits.ndim == 3 else logits
+def _last_logits_of(model: Any) -> Callable[..., Tensor]:
+    """A function from what `model` reads to its logits (B, V) after the last token.
+
+    A model whose `forward` has a parameter `last_only`, such as a GPT, computes no others.
+    """
+    forward = getattr(model, "forward", None)
+    options: dict[str, bool] = {}
+    if callable(forward) and "last_only" in inspect.signature(forward).parameters:
+        options["last_only"] = True
+
+    def last_logits(*arguments: Any) -> Tensor:
+        logits = model(*arguments, **options)
+        # a window model gives (B, V), a sequence model (B, T, V)
+        return logits[:, -1] if logits.ndim == 3 else logits
+
+    return last_logits
 
 
 def next_probs(

@@ -28,7 +28,7 @@ FLOORS = [
 ROOMS = {
     "bpe": ["splitting", "merging", "learning", "formats", "tokenizer", "__main__"],
     "huggingface": ["families", "folders", "models", "tokenizer", "__main__"],
-    "train": ["checkpoint", "settings", "prepare", "processes", "run", "__main__"],
+    "train": ["checkpoint", "settings", "loading", "prepare", "precision", "processes", "run", "__main__"],
 }
 MODELS = {"micrograd", "ngram", "mlp", "backprop", "wavenet", "gpt", "bpe"}
 WITHOUT_TORCH = [

@@ -16,35 +16,9 @@ from nnhelpers import data
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-SMALL = [
-    *(
-        "--steps",
-        "2",
-        "--warmup-steps",
-        "1",
-        "--n-layer",
-        "1",
-        "--n-head",
-        "2",
-        "--n-embd",
-        "16",
-        "--block-size",
-        "8",
-    ),
-    *(
-        "--batch-size",
-        "4",
-        "--gradient-accumulation-steps",
-        "1",
-        "--eval-every",
-        "2",
-        "--checkpoint-every",
-        "2",
-        "--sample",
-        "3",
-    ),
-    *("--device", "cpu", "--no-compile"),
-]
+STEPS = "--steps 2 --warmup-steps 1 --batch-size 4 --gradient-accumulation-steps 1 --eval-every 2 --checkpoint-every 2"
+MACHINE = "--sample 3 --device cpu --no-compile"
+SIZES = "--n-layer 1 --n-head 2 --n-embd 16 --block-size 8"
 
 
 def blocks(language: str) -> list[str]:
@@ -76,14 +50,18 @@ def shell_commands(folder: Path) -> None:
             "2" if word == "4" and words[i] == "--nproc-per-node" else word
             for i, word in enumerate(words[1:])
         ]
-        small = SMALL if "nnhelpers.train" in words and "sample" not in words else []
+        small = []
+        if "nnhelpers.train" in words and "sample" not in words:
+            small = f"{STEPS} {MACHINE}".split()
+            # a run that begins with a model has its sizes
+            small += [] if "--init-from" in words else SIZES.split()
         if "--preset" in words and "torch.distributed.run" in program:
             small = [*small, "--tokenizer", "gpt2"]
         run([sys.executable, *program, *words, *small], folder)
 
 
 def test_the_shell_commands_leave_what_they_say(folder):
-    for name in ("plays", "mine", "large", "gpt2"):
+    for name in ("plays", "mine", "tuned", "large", "gpt2"):
         assert (folder / "runs" / name / "best.safetensors").is_file(), name
     assert (folder / "tok.json").is_file()
 

@@ -554,9 +554,44 @@ def test_the_sample_command_prints_what_complete_gives(tiny, capsys):
     )
 
 
+def test_several_samples_are_those_of_one_seed_after_another(tiny, capsys):
+    train(tiny(sample=0))
+    capsys.readouterr()
+    assert (
+        main(["sample", tiny().out, "--prompt", "The", "--tokens", "9", "--seed", "3", "--number", "2"]) == 0
+    )
+    model, tokenizer = load_run(tiny().out)
+    samples = [complete(model, tokenizer, "The", 9, seed=seed) for seed in (3, 4)]
+    assert samples[0] != samples[1]
+    assert capsys.readouterr().out == f"{samples[0]}\n---------------\n{samples[1]}\n"
+
+
+def test_a_sample_is_printed_while_it_is_made(tiny):
+    """The prompt and the first letters are there long before the last token of so many."""
+    train(tiny(sample=0))
+    command = [sys.executable, "-m", "nnhelpers.train", "sample", tiny().out, "--prompt", "The"]
+    with subprocess.Popen([*command, "--tokens", "1000000"], stdout=subprocess.PIPE) as process:
+        assert process.stdout.read(20).startswith(b"The")
+        assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        process.stdout.read()
+    assert process.returncode == 130
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(tiny):
+    train(tiny(sample=0))
+    command = [sys.executable, "-m", "nnhelpers.train", "sample", tiny().out, "--tokens", "1000000"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.read(5)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["{run}", "--number", "0"], "number must be at least 1 and tokens at least 0, got 0 and 300"),
         (["nowhere"], "there is no file"),
         (["{run}", "--prompt", "€"], "'€' in '€' is not in the vocabulary"),
         (["{run}", "--temperature", "-1"], "the temperature must be 0 or more"),
@@ -570,6 +605,18 @@ def test_a_sample_that_cannot_be_made_gets_a_sentence(arguments, message, tiny, 
     said = capsys.readouterr().err
     assert said.startswith("error: ")
     assert message in said
+
+
+def test_a_run_whose_reader_has_seen_enough_goes_on_to_its_end(tiny):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "nnhelpers.train", *flags(tiny(eval_every=1))],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    process.stdout.close()
+    assert process.communicate()[1] == b""
+    assert process.returncode == 0
+    assert checkpoint.read_checkpoint(Path(tiny().out) / "last.safetensors")[1]["step"] == 20
 
 
 def test_what_a_terminal_cannot_show_is_written_as_an_escape_and_the_run_ends_well(tmp_path):

@@ -2,6 +2,7 @@
 
     python -m nnhelpers.train --out runs/plays
     python -m nnhelpers.train --out runs/plays --resume
+    python -m nnhelpers.train --init-from runs/plays --corpus FILE --out runs/tuned
     python -m nnhelpers.train sample runs/plays --prompt "ROMEO:"
     torchrun --nproc-per-node 4 -m nnhelpers.train --preset gpt2 --corpus FILE --out runs/gpt2
 
@@ -14,8 +15,8 @@ The folder of a run holds best.safetensors (the parameters of the lowest validat
 the run goes on from), log.jsonl, the tokenizer and the tokens.
 """
 
-from .prepare import load_tokenizer
-from .run import RunLog, load_run, train
+from .loading import load_run, load_tokenizer
+from .run import RunLog, train
 from .settings import PRESETS, Settings
 
 __all__ = ["PRESETS", "RunLog", "Settings", "load_run", "load_tokenizer", "train"]

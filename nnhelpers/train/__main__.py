@@ -8,14 +8,19 @@ import shlex
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ..sampling import complete
 from ..terminal import say
+from .loading import load_run
 from .processes import SharedError
-from .run import load_run, train
+from .run import train
 from .settings import Settings, read_flags
+
+# a line between two samples
+BETWEEN_SAMPLES = "-" * 15
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,6 +65,7 @@ def _sample(arguments: Sequence[str]) -> int:
         "python -m nnhelpers.train sample", description="Print what a trained model writes."
     )
     parser.add_argument("folder", help="folder of a run")
+    parser.add_argument("--number", type=int, default=1, help="number of samples (1)")
     parser.add_argument("--prompt", default="\n", help="text that the sample goes on from (a newline)")
     parser.add_argument("--tokens", type=int, default=300, help="number of tokens to add (300)")
     parser.add_argument("--temperature", type=float, default=1.0, help="below 1 safer, above 1 wilder (1.0)")
@@ -67,22 +73,46 @@ def _sample(arguments: Sequence[str]) -> int:
     parser.add_argument(
         "--top-p", type=float, help="draw from the most likely tokens that reach this probability"
     )
-    parser.add_argument("--seed", type=int, default=0, help="another seed gives another sample (0)")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the first sample; the next has the next one (0)"
+    )
     parser.add_argument("--checkpoint", choices=("best", "last"), default="best")
     options = parser.parse_args(arguments)
-    model, tokenizer = load_run(options.folder, options.checkpoint)
-    text = complete(
-        model,
-        tokenizer,
-        options.prompt,
-        options.tokens,
-        temperature=options.temperature,
-        top_k=options.top_k,
-        top_p=options.top_p,
-        seed=options.seed,
-    )
-    _say(text)
+    if options.number < 1 or options.tokens < 0:
+        raise ValueError(
+            f"number must be at least 1 and tokens at least 0, got {options.number} and {options.tokens}"
+        )
+    try:
+        _print_samples(options)
+    except KeyboardInterrupt:
+        _say("")
+        return 130
     return 0
+
+
+def _print_samples(options: argparse.Namespace) -> None:
+    """The samples one after another, each piece of their text as it comes."""
+    model, tokenizer = load_run(options.folder, options.checkpoint)
+    for i in range(options.number):
+        if i > 0:
+            _say(BETWEEN_SAMPLES)
+        complete(
+            model,
+            tokenizer,
+            options.prompt,
+            options.tokens,
+            temperature=options.temperature,
+            top_k=options.top_k,
+            top_p=options.top_p,
+            seed=options.seed + i,
+            on_text=_say_piece,
+        )
+        _say("")
+
+
+def _say_piece(text: str) -> None:
+    """Print a piece of a text at once, without a new line after it."""
+    _print(text, sys.stdout, end="")
 
 
 def _say(text: str) -> None:
@@ -101,9 +131,9 @@ def _complain_of_mine(error: Exception) -> None:
     say(f"error{where}: {error}", stream=sys.stderr)
 
 
-def _print(text: str, stream: object) -> None:
+def _print(text: str, stream: Any, end: str = "\n") -> None:
     if os.environ.get("RANK", "0") == "0":
-        say(text, stream=stream)
+        say(text, end, stream)
 
 
 if __name__ == "__main__":

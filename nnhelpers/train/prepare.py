@@ -19,21 +19,22 @@ from torch import Tensor
 from tqdm import tqdm
 
 from ..bpe import BUILT_IN, BPETokenizer
-from ..characters import FORMAT as CHARACTERS
 from ..characters import CharTokenizer
 from ..contracts import StrPath, Tokenizer
 from ..data import load_shakespeare, read_blocks
 from ..files import read_json, write_json
 from .checkpoint import REQUIRED_INFO, check_same, read_checkpoint
-from .settings import MAY_CHANGE, MAY_FALL, Settings
+from .loading import load_tokenizer
+from .settings import MAY_CHANGE, MAY_FALL, USUAL, Settings
 
 FORMAT = "nnhelpers.tokens 1"
 
 
-def prepare(settings: Settings) -> None:
+def prepare(settings: Settings, given: Tokenizer | None = None) -> None:
     """Put tokenizer.json, tokens.bin and tokens.json into the folder of a run.
 
-    A new run gets a folder without one; a resumed run must find the text and the tokenizer that it began with. Ids that
+    A new run gets a folder without one, and the tokenizer `given` if the run begins with a model that has one; a
+    resumed run must find the text and the tokenizer that it began with. Ids that
     are lost, cut short or of another text are made again. Raises `ValueError` or `OSError` before anything is changed.
     """
     out = Path(settings.out)
@@ -41,7 +42,10 @@ def prepare(settings: Settings) -> None:
     if saved is None and (found := sorted(out.glob("*.safetensors"))):
         raise ValueError(f"{out} holds a run ({found[0].name}): add --resume, or take another folder")
     sha256, characters = fingerprint(corpus_blocks(settings.corpus))
-    tokenizer = None if saved else _new_tokenizer(settings.tokenizer, characters)
+    tokenizer = None
+    if not saved:
+        tokenizer = given or _new_tokenizer(settings.tokenizer, characters)
+        _check_characters(tokenizer, characters)
     out.mkdir(parents=True, exist_ok=True)
     for stale in out.glob(".*.tmp"):  # what a killed run was writing
         stale.unlink()
@@ -61,7 +65,7 @@ def read_last(settings: Settings) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The last checkpoint in the folder of a run, if it is of a run with these settings."""
     tensors, info = read_checkpoint(Path(settings.out) / "last.safetensors", *REQUIRED_INFO)
     fallen = [name for name in MAY_FALL if 0 < getattr(settings, name) <= info["settings"].get(name, 0)]
-    check_same(info["settings"], asdict(settings), (*MAY_CHANGE, *fallen))
+    check_same(USUAL | info["settings"], asdict(settings), (*MAY_CHANGE, *fallen))
     return tensors, info
 
 
@@ -91,11 +95,15 @@ def _new_tokenizer(name: str, characters: str) -> Tokenizer:
     return load_tokenizer(name)
 
 
-def load_tokenizer(path: StrPath) -> Tokenizer:
-    """Read a file that a tokenizer's `save` wrote; `ValueError` if it is damaged or of another kind."""
-    content = read_json(path)
-    is_characters = isinstance(content, dict) and content.get("format") == CHARACTERS
-    return CharTokenizer.load(path) if is_characters else BPETokenizer.load(path)
+def _check_characters(tokenizer: Tokenizer, characters: str) -> None:
+    """Raise `ValueError` if a text with these characters cannot be encoded."""
+    known = tokenizer.characters if isinstance(tokenizer, CharTokenizer) else characters
+    if unknown := sorted(set(characters) - set(known)):
+        some = ", ".join(repr(each) for each in unknown[:5]) + (", …" if len(unknown) > 5 else "")
+        raise ValueError(
+            f"the text holds {len(unknown)} of its {len(characters)} different characters that the tokenizer does not "
+            f"know ({some}): take them out of the text, or begin with another model or tokenizer"
+        )
 
 
 def write_tokens(

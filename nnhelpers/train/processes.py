@@ -18,6 +18,7 @@ from torch import nn
 from tqdm import tqdm
 
 from ..terminal import bars_are_off, say
+from .precision import choose_device
 
 # dense bfloat16 operations a second: NVIDIA's data sheets (A100, H100, H200) and its Ada white paper (RTX 4090)
 PEAK_FLOPS = {"A100": 312e12, "H100 PCIe": 756e12, "H100": 989e12, "H200": 989e12, "RTX 4090": 165.2e12}
@@ -30,7 +31,7 @@ class SharedError(ValueError):
 class Processes:
     """The processes of a run, as torchrun started them: this one's rank and device, and what they do together.
 
-    `device` is "auto", "cpu" or "cuda", which raises `ValueError` without a GPU.
+    `device` is as for `precision.choose_device`, which raises `ValueError` for a GPU that is not there.
     """
 
     def __init__(self, device: str = "auto"):
@@ -41,11 +42,14 @@ class Processes:
                 f"RANK is {self.rank}, but WORLD_SIZE is {self.world_size}: start several processes with torchrun, or "
                 "unset both"
             )
-        if device == "cuda" and not torch.cuda.is_available():
-            raise ValueError("there is no GPU that torch can use; use --device cpu")
-        self.device = torch.device("cpu")
-        if device != "cpu" and torch.cuda.is_available():
-            self.device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
+        self.device = choose_device(
+            device,
+            has_cuda=torch.cuda.is_available(),
+            has_mps=torch.backends.mps.is_available(),
+            world_size=self.world_size,
+            local_rank=int(os.environ.get("LOCAL_RANK", 0)),
+        )
+        if self.device.type == "cuda":
             torch.cuda.set_device(self.device)
             torch.set_float32_matmul_precision("high")
         if self.world_size > 1 and not dist.is_initialized():
@@ -65,7 +69,7 @@ class Processes:
         return None
 
     def print_rank_zero(self, text: str) -> None:
-        """Print a line above the bar, once for all processes."""
+        """Print a line above the bar, once for all processes. No failure to print ends a run."""
         if self.rank == 0:
             with tqdm.external_write_mode():
                 say(text)

@@ -18,7 +18,6 @@ from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from ..batches import step_seed, text_batches
-from ..contracts import StrPath, Tokenizer
 from ..evaluation import bits_from_nats, total_nll
 from ..files import check_folder, in_use
 from ..fit import Log, n_parameters
@@ -27,7 +26,9 @@ from ..optim import lr_factor, make_optimizers, set_lr
 from ..sampling import complete
 from ..terminal import signals_noted
 from . import checkpoint
-from .prepare import load_tokenizer, open_tokens, prepare, read_last
+from .loading import Start, load_run, load_tokenizer, settled
+from .precision import autocast, choose_dtype, has_native_bfloat16, make_scaler, update
+from .prepare import open_tokens, prepare, read_last
 from .processes import Processes, compiled, reshard, shard, sync_gradients
 from .settings import MAY_FALL, Settings
 
@@ -54,19 +55,23 @@ def train(settings: Settings, after_step: Callable[[dict[str, Any]], None] | Non
     """
     processes = Processes(settings.device)
     with ExitStack() as at_the_end:  # the folder is this run's alone
-        processes.rank_zero_first(lambda: claim_folder(settings, processes.world_size, at_the_end))
-        return _train(settings, processes, after_step)
+        processes.rank_zero_first(lambda: claim_folder(settings, processes, at_the_end))
+        whole, start = settled(settings)
+        return _train(whole, start, processes, after_step)
 
 
 def _train(
-    settings: Settings, processes: Processes, after_step: Callable[[dict[str, Any]], None] | None
+    settings: Settings,
+    start: Start | None,
+    processes: Processes,
+    after_step: Callable[[dict[str, Any]], None] | None,
 ) -> RunLog:
     out = Path(settings.out)
     rank, world_size, device = processes.rank, processes.world_size, processes.device
     n_parts = world_size * settings.gradient_accumulation_steps  # a batch is cut into so many parts
 
     # The text: tokenizer and token ids, made once by the first process and kept in the folder
-    processes.rank_zero_first(lambda: prepare(settings))
+    processes.rank_zero_first(lambda: prepare(settings, start.tokenizer if start else None))
     tokenizer = load_tokenizer(out / "tokenizer.json")
     ids, header = open_tokens(out / "tokens.bin")  # (n,), memory-mapped
     n_train = int(0.9 * len(ids))
@@ -79,10 +84,16 @@ def _train(
         prompt, allowed_special="all"
     )  # a prompt that cannot be read is refused here, not after the run
 
-    # The model and its optimizers
-    config = settings.model_config(tokenizer.vocab_size)
-    model = GPT(config, torch.Generator().manual_seed(settings.seed))
-    dtype = choose_dtype(settings.dtype, device)
+    # The model, with weights from a folder or from the seed, and its optimizers
+    tensors, info = read_last(settings) if settings.resume else ({}, {})
+    if start is not None:
+        model = start.model
+        processes.print_rank_zero(f"beginning with the weights in {start.folder}")
+    else:
+        config = GPTConfig(**info["model"]) if info else settings.model_config(tokenizer.vocab_size)
+        model = GPT(config, torch.Generator().manual_seed(settings.seed))
+    config = model.config
+    dtype = dtype_of(settings, device)
     if settings.fsdp:
         shard(model, list(model.blocks), dtype, device)
     else:
@@ -91,29 +102,36 @@ def _train(
     optimizers = make_optimizers(
         model, settings.optimizer, settings.learning_rate, settings.weight_decay, betas
     )
-    autocast = torch.autocast(device.type, dtype, enabled=dtype != torch.float32)
+    scaler = make_scaler(device, dtype)
+    # a copy to a CUDA GPU may go on while the CPU does
+    transfers_early = device.type == "cuda"
 
     def loss_of(forward: Any, x: Tensor, y: Tensor) -> Tensor:
         """The mean cross-entropy of x, y (B, T)."""
-        x, y = x.to(device, non_blocking=True), y.to(device, non_blocking=True)
-        with autocast:
+        x, y = (each.to(device, non_blocking=transfers_early) for each in (x, y))
+        with autocast(device, dtype):
             logits = forward(x)  # (B, T, V)
         return F.cross_entropy(logits.flatten(0, 1).float(), y.flatten())
 
     # Where the run stands: at its beginning, or at the last checkpoint
     log, step, log_bytes = RunLog(), 0, 0
+    n_skipped = 0  # updates left out because the gradient left the range of float16
     compiles = device.type == "cuda" if settings.compile is None else settings.compile
     hardware = {
         "device": device.type,
+        "dtype": str(dtype).removeprefix("torch."),
         "processes": world_size,
         "compile": compiles,
         "fsdp": settings.fsdp,
     }
-    if settings.resume:
-        tensors, info = read_last(settings)
+    if info:
         step, log_bytes = info["step"], info["log_bytes"]
         log.best_loss, log.best_step, log.seconds = info["best_loss"], info["best_step"], info["seconds"]
-        checkpoint.restore(model, tensors, optimizers if step else ())
+        n_skipped = info.get("skipped", 0)
+        # an optimizer that has not taken a step has no state
+        checkpoint.restore(model, tensors, optimizers if step > n_skipped else ())
+        if scaler.is_enabled() and info.get("scaler"):
+            scaler.load_state_dict(info["scaler"])
         processes.print_rank_zero(resume_message(step, hardware, info["hardware"]))
         for change in lowered(info["settings"], settings):
             processes.print_rank_zero(change)
@@ -122,7 +140,8 @@ def _train(
         add_record(log, record)
     processes.print_rank_zero(
         f"{n_parameters(model):,} parameters, vocabulary {tokenizer.vocab_size:,}, tokens: {len(train_ids):,} to train "
-        f"on, {len(val_ids):,} to validate"
+        f"on, {len(val_ids):,} to validate; on {device.type} in {hardware['dtype']}"
+        + (" with a gradient scale" if scaler.is_enabled() else "")
     )
 
     def save(name: str) -> None:
@@ -137,7 +156,10 @@ def _train(
             "source": header["source"],
             "settings": asdict(settings),
             "model": asdict(config),
+            "n_ids": tokenizer.vocab_size,
             "hardware": hardware,
+            "scaler": scaler.state_dict(),
+            "skipped": n_skipped,
         }
         if rank == 0:
             check_weights(tensors, step, settings.learning_rate)
@@ -147,7 +169,7 @@ def _train(
     forward: Any = model
     if compiles:
         example = torch.zeros((settings.batch_size // n_parts, settings.block_size), dtype=torch.int64)
-        forward = compiled(model, lambda fast: loss_of(fast, example, example).backward())
+        forward = compiled(model, lambda fast: scaler.scale(loss_of(fast, example, example)).backward())
     if world_size > 1 and not settings.fsdp:
         forward = DistributedDataParallel(forward)
 
@@ -178,14 +200,12 @@ def _train(
             for i, (part_x, part_y) in enumerate(mine, start=1):
                 sync_gradients(forward, now=i == len(mine))  # once a step, after the last part
                 part_loss = loss_of(forward, part_x, part_y) / len(mine)
-                part_loss.backward()
+                scaler.scale(part_loss).backward()
                 losses.append(part_loss.detach())
 
-            # 3. the update
-            if settings.grad_clip:
-                torch.nn.utils.clip_grad_norm_(model.parameters(), settings.grad_clip)
-            for optimizer in optimizers:
-                optimizer.step()
+            # 3. the update, of a gradient that is clipped
+            if not update(model, optimizers, scaler, settings.grad_clip):
+                n_skipped += 1
             step += 1
             x, y = next(batches)  # read while the device computes
 
@@ -203,7 +223,7 @@ def _train(
             is_last = step == settings.steps
             if is_last or step % settings.eval_every == 0:
                 n_tokens = min(16_384, 2**27 // config.vocab_size)  # as many as the logits leave memory for
-                with autocast:
+                with autocast(device, dtype):
                     my_nll = total_nll(
                         model, val_ids, settings.block_size, n_tokens, shard=(rank, world_size)
                     )
@@ -223,7 +243,8 @@ def _train(
                 flops = speed * config.flops_per_token()
                 peak = processes.peak_flops() if dtype == torch.bfloat16 else None
                 bits = bits_from_nats(record["val_loss"], len(val_ids) - 1, n_val_bytes)
-                processes.print_rank_zero(report(log, steps_since_report, bits, speed, flops, peak))
+                line = report(log, steps_since_report, bits, speed, flops, peak)
+                processes.print_rank_zero(line + (f"  {n_skipped:,} updates left out" if n_skipped else ""))
                 steps_since_report, seconds_since_report = 0, 0.0
                 if log.best_loss is None or record["val_loss"] < log.best_loss:
                     log.best_loss, log.best_step = record["val_loss"], step
@@ -243,29 +264,10 @@ def _train(
     return log
 
 
-def load_run(folder: StrPath, which: str = "best") -> tuple[GPT, Tokenizer]:
-    """The model of a run, in eval mode on the CPU, from its "best" or its "last" checkpoint; and the tokenizer.
-
-    Raises `FileNotFoundError`, and `ValueError` for files that are damaged or do not belong together.
-    """
-    tensors, info = checkpoint.read_checkpoint(Path(folder) / f"{which}.safetensors", "model")
-    try:
-        model = GPT(GPTConfig(**info["model"]))
-    except TypeError as error:
-        raise ValueError(f"{which}.safetensors in {folder} does not describe a GPT: {error}") from None
-    checkpoint.restore(model, tensors)
-    tokenizer = load_tokenizer(Path(folder) / "tokenizer.json")
-    if tokenizer.vocab_size != model.config.vocab_size:
-        raise ValueError(
-            f"tokenizer.json in {folder} has {tokenizer.vocab_size} ids, the model {model.config.vocab_size}: "
-            "they do not belong together"
-        )
-    return model.eval(), tokenizer
-
-
-def claim_folder(settings: Settings, world_size: int, at_the_end: ExitStack) -> None:
+def claim_folder(settings: Settings, processes: Processes, at_the_end: ExitStack) -> None:
     """Check the settings, make the folder, and lock it until the end of the run, before anything is written into it."""
-    check_settings(settings, world_size)
+    settings, _ = settled(settings)
+    check_settings(settings, processes.world_size, processes.device)
     out = Path(settings.out)
     if settings.resume:
         read_last(settings)  # a folder without a run that can go on is not touched
@@ -274,8 +276,8 @@ def claim_folder(settings: Settings, world_size: int, at_the_end: ExitStack) -> 
     at_the_end.enter_context(in_use(out / "run.lock"))
 
 
-def check_settings(settings: Settings, world_size: int) -> None:
-    """Raise `ValueError` for settings that do not fit each other or the processes."""
+def check_settings(settings: Settings, world_size: int, device: torch.device) -> None:
+    """Raise `ValueError` for settings that do not fit each other, the processes or their device."""
     n_parts = world_size * settings.gradient_accumulation_steps
     if settings.batch_size % n_parts:
         raise ValueError(
@@ -285,17 +287,19 @@ def check_settings(settings: Settings, world_size: int) -> None:
     settings.model_config(vocab_size=1)
     if settings.fsdp and world_size == 1:
         raise ValueError("fsdp spreads a model over several processes: start them with torchrun")
+    if settings.compile and device.type == "mps":
+        raise ValueError("compile is not for an Apple GPU (mps): leave it out, or use --device cpu")
+    dtype_of(settings, device)
 
 
-def choose_dtype(name: str, device: torch.device) -> torch.dtype:
-    if name == "auto":
-        name = "bfloat16" if device.type == "cuda" else "float32"
-    return getattr(torch, name)
+def dtype_of(settings: Settings, device: torch.device) -> torch.dtype:
+    has_bfloat16 = has_native_bfloat16(device)
+    return choose_dtype(settings.dtype, device, has_bfloat16=has_bfloat16, fsdp=settings.fsdp)
 
 
 def resume_message(step: int, hardware: Mapping[str, Any], before: Mapping[str, Any]) -> str:
     text = f"going on after step {step:,}"
-    if hardware != before:
+    if any(hardware.get(name) != value for name, value in before.items()):
         text += f" on {hardware}, before on {before}: equal up to rounding and dropout"
     return text
 

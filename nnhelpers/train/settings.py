@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Sequence
-from dataclasses import Field, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,19 +14,43 @@ from .checkpoint import read_checkpoint
 
 
 def option(
-    default: Any, help: str, *, minimum: float | None = None, choices: Sequence[str] | None = None
+    usual: Any,
+    help: str,
+    *,
+    minimum: float | None = None,
+    choices: Sequence[str] | None = None,
+    from_model: bool = False,
 ) -> Any:
-    """A field of `Settings`: its value if none is given, what it means, and its least value or all its values."""
-    return field(default=default, metadata={"help": help, "minimum": minimum, "choices": choices})
+    """A field of `Settings`: its value if none is given, what it means, and its least value or all its values.
+
+    One that is `from_model` is None until it is known whether the run begins with a model that says it.
+    """
+    metadata = {
+        "help": help,
+        "minimum": minimum,
+        "choices": choices,
+        "usual": usual,
+        "from_model": from_model,
+    }
+    return field(default=None if from_model else usual, metadata=metadata)
 
 
 @dataclass(frozen=True)
 class Settings:
-    """All settings of a run. The defaults are the preset "cpu"; values that do not fit raise `ValueError`."""
+    """All settings of a run. The defaults are the preset "cpu"; values that do not fit raise `ValueError`.
+
+    With `init_from` the tokenizer and the model's settings may be left out: they are None until `train` has read them
+    from the folder.
+    """
 
     # the run
     out: str = option("", "folder of the run; by default runs/ and the name of the text")
     resume: bool = option(False, "go on with the run in the folder, with its settings")
+    init_from: str = option(
+        "",
+        "begin a new run with the weights and the tokenizer in this folder: a run, or a GPT-2, Llama or Qwen 3 in "
+        "Hugging Face's format; the settings of the model are then its own",
+    )
     seed: int = option(0, "seed of the weights, the batches, dropout and the sample", minimum=0)
 
     # the text
@@ -34,7 +58,9 @@ class Settings:
         "shakespeare", '"shakespeare" for the bundled plays, or the path of a text file (UTF-8)'
     )
     tokenizer: str = option(
-        "char", '"char", "gpt2", "cl100k_base", or a file made by python -m nnhelpers.bpe train'
+        "char",
+        '"char", "gpt2", "cl100k_base", or a file made by python -m nnhelpers.bpe train',
+        from_model=True,
     )
 
     # the model
@@ -42,13 +68,14 @@ class Settings:
         "modern",
         '"gpt2" (learned positions, LayerNorm, GELU) or "modern" (rotary positions, RMSNorm, SwiGLU)',
         choices=("gpt2", "modern"),
+        from_model=True,
     )
-    n_layer: int = option(4, "number of transformer blocks", minimum=1)
-    n_head: int = option(4, "number of attention heads in a block", minimum=1)
-    n_embd: int = option(128, "width of the residual stream", minimum=1)
-    block_size: int = option(64, "number of tokens that the model sees", minimum=1)
+    n_layer: int = option(4, "number of transformer blocks", minimum=1, from_model=True)
+    n_head: int = option(4, "number of attention heads in a block", minimum=1, from_model=True)
+    n_embd: int = option(128, "width of the residual stream", minimum=1, from_model=True)
+    block_size: int = option(64, "number of tokens that the model sees", minimum=1, from_model=True)
     dropout: float = option(0.0, "share of activations set to 0 in training", minimum=0)
-    qk_norm: bool = option(False, "normalise queries and keys")
+    qk_norm: bool = option(False, "normalise queries and keys", from_model=True)
 
     # the steps
     steps: int = option(500, "number of optimizer steps", minimum=1)
@@ -81,15 +108,18 @@ class Settings:
     prompt: str = option("", "text that the sample goes on from; by default the first validation token")
 
     # the machine
-    device: Literal["auto", "cpu", "cuda"] = option(
-        "auto", '"auto" takes a GPU if there is one', choices=("auto", "cpu", "cuda")
-    )
-    dtype: Literal["auto", "float32", "bfloat16"] = option(
+    device: Literal["auto", "cpu", "cuda", "mps"] = option(
         "auto",
-        '"auto" takes bfloat16 on a GPU and float32 on a CPU',
-        choices=("auto", "float32", "bfloat16"),
+        '"auto" takes a GPU if there is one: a CUDA one, or Apple\'s (mps)',
+        choices=("auto", "cpu", "cuda", "mps"),
     )
-    compile: bool | None = option(None, "compile the model with torch.compile; by default on a GPU only")
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = option(
+        "auto",
+        '"auto" takes bfloat16 on a CUDA GPU, float16 with a gradient scale on one that has no bfloat16, and float32 '
+        "elsewhere",
+        choices=("auto", "float32", "bfloat16", "float16"),
+    )
+    compile: bool | None = option(None, "compile the model with torch.compile; by default on a CUDA GPU only")
     fsdp: bool = option(False, "spread the model itself over the processes (FSDP) instead of copying it")
 
     @classmethod
@@ -97,9 +127,14 @@ class Settings:
         """The settings of "cpu", "gpu" (10M parameters) or "gpt2" (GPT-2's smallest, 124M), with changes."""
         if name not in PRESETS:
             raise ValueError(f"a preset is one of {', '.join(PRESETS)}, got {name!r}")
-        return cls(**{**PRESETS[name], **changes})
+        return cls(**{**preset_values(name, bool(changes.get("init_from"))), **changes})
 
     def __post_init__(self) -> None:
+        if not self.init_from:
+            for each in fields(self):
+                if getattr(self, each.name) is None:
+                    # the way to set a field of a frozen dataclass
+                    object.__setattr__(self, each.name, each.metadata["usual"])
         for each in fields(self):
             _check_value(each, getattr(self, each.name))
         if not self.out:
@@ -114,6 +149,11 @@ class Settings:
                 "Muon needs whole matrices, which fsdp spreads out: use --optimizer adamw with it"
             )
 
+    def filled(self, values: Mapping[str, Any]) -> Settings:
+        """With these values for the settings of the model that were left out."""
+        missing = {name: values[name] for name in OF_THE_MODEL if getattr(self, name) is None}
+        return replace(self, **missing)
+
     def model_config(self, vocab_size: int) -> GPTConfig:
         """The shape of the model for a vocabulary; `ValueError` for settings that do not fit each other."""
         make = GPTConfig.modern if self.architecture == "modern" else GPTConfig
@@ -127,6 +167,11 @@ class Settings:
             qk_norm=self.qk_norm,
         )
 
+
+# the settings that a model which a run begins with decides
+OF_THE_MODEL = tuple(each.name for each in fields(Settings) if each.metadata["from_model"])
+# what a run began with if it began before there was such a setting
+USUAL = {each.name: each.metadata["usual"] for each in fields(Settings)}
 
 # what differs from the defaults
 PRESETS: dict[str, dict[str, Any]] = {
@@ -161,6 +206,12 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 
+
+def preset_values(name: str, has_model: bool) -> dict[str, Any]:
+    """What a preset says; a run that begins with a model takes the settings of the model from there."""
+    return {key: value for key, value in PRESETS[name].items() if not (has_model and key in OF_THE_MODEL)}
+
+
 # What a resumed run may change: nothing that alters its numbers by more than (from `device` on) rounding.
 MAY_CHANGE = (
     "out",
@@ -193,20 +244,26 @@ def _check_value(each: Field[Any], value: Any) -> None:
 
 
 def _kind(each: Field[Any]) -> type:
-    return bool if each.default is None else type(each.default)
+    usual = each.metadata["usual"]
+    return bool if usual is None else type(usual)
 
 
 def read_flags(arguments: Sequence[str] | None) -> Settings:
     """What the flags say; what they leave out is as in the preset, or as in the run to be resumed."""
     given = vars(_parser().parse_args(arguments))
     preset = given.pop("preset")
+    if given.get("resume") and given.get("init_from"):
+        raise ValueError(
+            "--init-from begins a new run and --resume goes on with one: leave one of the two out"
+        )
     given.setdefault("out", default_folder(given.get("corpus", "shakespeare")))
     values: dict[str, Any] = {}
     if given.get("resume"):
         path = Path(given.get("out", "")) / "last.safetensors"
         values.update(read_checkpoint(path, "settings")[1]["settings"])
     if preset:
-        values.update({each.name: each.default for each in fields(Settings)} | PRESETS[preset])
+        values.update({each.name: each.default for each in fields(Settings)})
+        values.update(preset_values(preset, bool(given.get("init_from"))))
     unknown = values.keys() - {each.name for each in fields(Settings)}
     if unknown:
         raise ValueError(
@@ -250,11 +307,12 @@ def _parser() -> argparse.ArgumentParser:
 
 def _defaults(each: Field[Any]) -> str:
     """The default of a setting, or its value in each preset where they differ."""
-    values = {name: changes.get(each.name, each.default) for name, changes in PRESETS.items()}
+    values = {name: changes.get(each.name, each.metadata["usual"]) for name, changes in PRESETS.items()}
     if len(set(values.values())) > 1:
         return ", ".join(f"{name}: {value}" for name, value in values.items())
-    if each.default in ("", None):
+    usual = each.metadata["usual"]
+    if usual in ("", None):
         return "not set"
-    if isinstance(each.default, bool):
-        return "yes" if each.default else "no"
-    return str(each.default)
+    if isinstance(usual, bool):
+        return "yes" if usual else "no"
+    return str(usual)

@@ -52,7 +52,9 @@ WRONG = {
         changed(BACKWARD, "reversed(nodes)", "nodes"),
         changed(BACKWARD, "parent.grad +=", "parent.grad ="),
         changed(BACKWARD, "        if node.parents:\n            node.grad = 0.0", "        node.grad = 0.0"),
-        changed(BACKWARD, "    for node in nodes:\n        if node.parents:\n            node.grad = 0.0\n", ""),
+        changed(
+            BACKWARD, "    for node in nodes:\n        if node.parents:\n            node.grad = 0.0\n", ""
+        ),
         changed(BACKWARD, "    root.grad = 1.0\n", ""),
         changed(BACKWARD, "slope * node.grad", "slope * root.grad"),
         changed(BACKWARD, "    return n\n", ""),
