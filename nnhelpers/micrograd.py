@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
 from operator import attrgetter, mul
 from typing import Any
+from weakref import WeakValueDictionary
 
 Number = float | int
 Rng = random.Random | None
@@ -135,6 +136,15 @@ class Value:
             for parent, local_grad in zip(node.parents, node.local_grads, strict=True):
                 parent.grad += local_grad * node.grad
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What `pickle` and `copy.deepcopy` take: the graph as a list, in which nothing recurses."""
+        return _last, ([_listed(node) for node in topological_order(self)],)
+
+    def __copy__(self) -> Value:
+        twin = Value(self.data, self.parents, self.local_grads, self.op, self.label)
+        twin.grad = self.grad
+        return twin
+
 
 def topological_order(root: Value) -> list[Value]:
     """All nodes that `root` depends on, parents before children, `root` last. Nothing recurses."""
@@ -151,6 +161,38 @@ def topological_order(root: Value) -> list[Value]:
             order.append(node)
             stack.pop()
     return order
+
+
+class _Listed:
+    """A node as it stands in a pickle: its parents stand before it in the list, so that none is entered from here."""
+
+    def __init__(self, value: Value):
+        self.value = value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        value = self.value
+        parents = tuple(map(_listed, value.parents))
+        return _restored, (value.data, parents, value.local_grads, value.op, value.label, value.grad)
+
+
+# pickle and deepcopy know by identity what they have written, so a Value is listed as one object as long as they work
+_in_work: WeakValueDictionary[int, _Listed] = WeakValueDictionary()
+
+
+def _listed(value: Value) -> _Listed:
+    return _in_work.setdefault(id(value), _Listed(value))
+
+
+def _restored(
+    data: float, parents: tuple[Value, ...], local_grads: tuple[float, ...], op: str, label: str, grad: float
+) -> Value:
+    value = Value(data, parents, local_grads, op, label)
+    value.grad = grad
+    return value
+
+
+def _last(nodes: Sequence[Value]) -> Value:
+    return nodes[-1]
 
 
 def _real(number: Any) -> float:
