@@ -7,6 +7,7 @@ smaller than that is not a finding.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -28,10 +29,7 @@ def token_nll(model: LanguageModel, inputs: Tensor, targets: Tensor, batch_size:
     exact to about 1e-5 nats, their mean to 1e-6. Logits that are NaN raise `FloatingPointError`.
     """
     inputs, targets = torch.as_tensor(inputs), torch.as_tensor(targets)
-    if len(inputs) != len(targets) or not targets.numel():
-        raise ValueError(
-            f"inputs and targets must be equally many and not empty: {len(inputs)} and {len(targets)}"
-        )
+    check_examples(inputs, targets)
     n_rows, device = max(1, batch_size // targets[0].numel()), device_of(model)
     losses = []
     with eval_mode(model):
@@ -40,6 +38,15 @@ def token_nll(model: LanguageModel, inputs: Tensor, targets: Tensor, batch_size:
             losses.append(_cross_entropies(model(x), y).to(targets.device))
     # float64: the small differences between models are sums of a million terms, which float32 would round
     return torch.cat(losses).double()
+
+
+def check_examples(inputs: Tensor, targets: Tensor) -> None:
+    """Raise `ValueError` unless there are equally many rows of inputs (N, ...) and targets (N, ...), at least one."""
+    if not inputs.ndim or not targets.ndim or len(inputs) != len(targets) or not targets.numel():
+        raise ValueError(
+            "inputs and targets must be equally many and not empty, got shapes "
+            f"{tuple(inputs.shape)} and {tuple(targets.shape)}"
+        )
 
 
 def device_of(model: Any) -> torch.device:
@@ -51,18 +58,49 @@ def device_of(model: Any) -> torch.device:
     return torch.device("cpu")
 
 
-def check_logits(logits: Tensor, targets: Tensor) -> None:
+def check_logits(logits: Any, targets: Tensor) -> None:
     """Raise `ValueError` unless logits (..., V) and targets (...) fit; targets lie in 0..V-1, or are -1: none."""
-    if not isinstance(logits, Tensor) or logits.shape[:-1] != targets.shape:
-        shape = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+    if not isinstance(logits, Tensor) or not logits.ndim:
+        hint = f", or pass lambda ids: model(ids){logits_within(logits)}" if logits_within(logits) else ""
         raise ValueError(
-            f"logits of shape {shape} do not fit targets of shape {tuple(targets.shape)}: "
-            "a model returns one tensor, with one row of logits for each target"
+            f"the model returned {described(logits)}, but logits (..., V) are needed, one row for each target: return "
+            f"the logits alone{hint}"
         )
+    if logits.shape[:-1] != targets.shape or not targets.numel():
+        raise ValueError(
+            f"logits of shape {tuple(logits.shape)} do not fit targets of shape {tuple(targets.shape)}: "
+            "a model returns one tensor, with one row of logits for each target, and there is at least one"
+        )
+    if not logits.is_floating_point():
+        raise ValueError(
+            f"logits are decimals, got {logits.dtype}: return the scores of all tokens, not the ids of some"
+        )
+    if targets.is_floating_point() or targets.is_complex():
+        raise ValueError(f"targets are the ids of tokens, whole numbers, got {targets.dtype}; call .long()")
     if not (int(targets.min()) >= NO_TARGET and int(targets.max()) < logits.shape[-1]):
         raise ValueError(
             f"targets must lie in 0..{logits.shape[-1] - 1}, one for each logit; got {targets.min()}..{targets.max()}"
         )
+
+
+def described(output: Any) -> str:
+    """What a model returned in place of logits, in words."""
+    if isinstance(output, Tensor):
+        return f"a tensor of shape {tuple(output.shape)}" if output.ndim else "one number"
+    if isinstance(output, Mapping):
+        return f"a dictionary of {', '.join(map(repr, output))}"
+    if isinstance(output, tuple | list):
+        return f"a {type(output).__name__} of {len(output)}"
+    return "nothing (None)" if output is None else f"a {type(output).__name__}"
+
+
+def logits_within(output: Any) -> str:
+    """How the logits are probably taken out of what a model returned, "[0]" say; "" if there is nothing to take out."""
+    if isinstance(output, Mapping) and output:
+        return f"[{'logits' if 'logits' in output else next(iter(output))!r}]"
+    if isinstance(output, tuple | list) and output:
+        return "[0]"
+    return ".logits" if hasattr(output, "logits") else ""
 
 
 def _cross_entropies(logits: Tensor, targets: Tensor) -> Tensor:
@@ -80,8 +118,11 @@ def _cross_entropies(logits: Tensor, targets: Tensor) -> Tensor:
 
 
 def nll(model: LanguageModel, inputs: Tensor, targets: Tensor, batch_size: int = 8192) -> float:
-    """The mean of `token_nll`: nats per token over all targets given."""
-    return token_nll(model, inputs, targets, batch_size).nanmean().item()
+    """The mean of `token_nll`: nats per token over all targets given, of which there is at least one."""
+    losses = token_nll(model, inputs, targets, batch_size)
+    if bool(losses.isnan().all()):
+        raise ValueError("every target is -1, which stands for none, so that there is no loss")
+    return losses.nanmean().item()
 
 
 def total_nll(

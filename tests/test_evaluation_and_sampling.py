@@ -368,7 +368,10 @@ def test_rounding_at_the_very_end_of_the_sum_does_not_draw_an_index_of_probabili
         (lambda m: sampling.next_probs(torch.tensor([0.0, math.inf])), "NaN or infinite"),
         (lambda m: evaluation.nll(m, ONE, ONE[:, 0] - 100), r"targets must lie in 0..4.*got -100"),
         (lambda m: evaluation.nll(m, ONE, ONE[:, 0] + 5), r"targets must lie in 0..4"),
-        (lambda m: evaluation.nll(lambda x: (m(x), None), ONE, ONE[:, 0]), "logits of shape tuple"),
+        (
+            lambda m: evaluation.nll(lambda x: (m(x), None), ONE, ONE[:, 0]),
+            r"returned a tuple of 2, .*pass lambda ids: model\(ids\)\[0\]",
+        ),
         (lambda m: evaluation.word_index(ONE), r"takes targets \(N,\)"),
         (lambda m: evaluation.bootstrap_se(torch.rand(3), torch.zeros(3)), "at least 2 words"),
         (lambda m: evaluation.nll(m, NONE, NONE[:, 0]), "not empty"),
