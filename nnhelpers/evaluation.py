@@ -153,6 +153,88 @@ def total_nll(
     return total
 
 
+def log_prob(
+    model: LanguageModel,
+    tokenizer: Tokenizer,
+    text: str,
+    prompt: str = "",
+    *,
+    block_size: int | None = None,
+    sequence_model: bool | None = None,
+) -> float:
+    """ln p of a text after a prompt, in nats: how likely the model is to write it. -inf where it never would.
+
+        log_prob(model, tokenizer, "emma")  # a name, and its end
+        log_prob(model, tokenizer, "to be", prompt="HAMLET: ")
+
+    With a tokenizer that has a boundary the text is (the rest of) a word, and its end counts. Other models do not know
+    how a text begins, so the prompt says it: at least one token, and a whole window for a model that reads windows.
+    Each token is predicted from at most `block_size` before it (the model's own if None).
+
+    A `sequence_model` reads a word from one boundary on, as `whole_words` lays it out, others from a window full of
+    them, as `context_windows`. None: a model that returns logits for every position is a sequence model.
+    """
+    block_size = block_size or getattr(model, "block_size", None)
+    if block_size is None or block_size < 1:
+        raise ValueError("this model does not say how many tokens it sees; give block_size, at least 1")
+    all_positions = _has_logits_everywhere(model, block_size)
+    n_boundaries = 1 if (all_positions if sequence_model is None else sequence_model) else block_size
+    before, ids = _before_and_after(tokenizer, prompt, text, n_boundaries)
+    if not ids:
+        return 0.0
+    if not all_positions and len(before) < block_size:
+        raise ValueError(
+            f"this model reads {block_size} tokens before each one, and the prompt has {len(before)}; give a longer one"
+        )
+    inputs, targets = _continuation(torch.tensor(before), torch.tensor(ids), block_size)
+    if not all_positions:
+        targets = targets[:, -1]  # (N,)
+    nats = token_nll(model, inputs, targets).nansum().item()
+    return -nats if nats else 0.0
+
+
+def _has_logits_everywhere(model: LanguageModel, block_size: int) -> bool:
+    """Whether the model returns logits for every position (B, T, V), and not only for the next token (N, V)."""
+    ids = torch.zeros((1, block_size), dtype=torch.int64, device=device_of(model))
+    with eval_mode(model):
+        return getattr(model(ids), "ndim", 0) == 3
+
+
+def _before_and_after(
+    tokenizer: Tokenizer, prompt: str, text: str, n_boundaries: int
+) -> tuple[list[int], list[int]]:
+    """The ids that a text follows, and its own: with the boundaries around it if the tokenizer has one."""
+    boundary = getattr(tokenizer, "boundary", None)
+    before = tokenizer.encode(prompt, allowed_special="all")
+    ids = tokenizer.encode(text, allowed_special="all")
+    if boundary is None:
+        if not before:
+            raise ValueError(
+                "this model does not know how a text begins: give prompt=..., what stands before, such as a newline"
+            )
+        return before, ids
+    if boundary in prompt + text:
+        raise ValueError(
+            f"{prompt + text!r} holds the boundary {boundary!r}, which marks where a word ends; leave it out"
+        )
+    return [0] * n_boundaries + before, [*ids, 0]
+
+
+def _continuation(before: Tensor, ids: Tensor, block_size: int) -> tuple[Tensor, Tensor]:
+    """Inputs and targets (N, T): each of `ids` (n,) once as a target, after up to `block_size` tokens; T at most that.
+
+    The first row has several targets if all before them fits into it. The target of every other row is its last token.
+    """
+    stream = torch.cat([before, ids])
+    length = min(block_size, len(stream) - 1)
+    inputs = stream[:-1].unfold(0, length, 1)  # (N, T)
+    is_target = torch.arange(1, len(stream)) >= len(before)
+    targets = stream[1:].where(is_target, NO_TARGET).unfold(0, length, 1).clone()  # (N, T)
+    targets[1:, :-1] = NO_TARGET
+    has_target = (targets != NO_TARGET).any(dim=1)
+    return inputs[has_target], targets[has_target]
+
+
 def perplexity(nats_per_token: float) -> float:
     """e to the loss: among how many equally likely tokens the model hesitates on average."""
     return math.exp(nats_per_token)
