@@ -28,7 +28,8 @@ def token_nll(model: LanguageModel, inputs: Tensor, targets: Tensor, batch_size:
     losses come back from it. Each loss is computed in the precision of the logits, float32 at least: one of float32 is
     exact to about 1e-5 nats, their mean to 1e-6. Logits that are NaN raise `FloatingPointError`.
     """
-    inputs, targets = torch.as_tensor(inputs), torch.as_tensor(targets)
+    check_model(model)
+    inputs, targets = _tensor(inputs), _tensor(targets)
     check_examples(inputs, targets)
     n_rows, device = max(1, batch_size // targets[0].numel()), device_of(model)
     losses = []
@@ -38,6 +39,25 @@ def token_nll(model: LanguageModel, inputs: Tensor, targets: Tensor, batch_size:
             losses.append(_cross_entropies(model(x), y).to(targets.device))
     # float64: the small differences between models are sums of a million terms, which float32 would round
     return torch.cat(losses).double()
+
+
+def check_model(model: Any) -> None:
+    """Raise `ValueError` for what cannot be called with ids, such as a class in place of a model of it."""
+    if isinstance(model, type) or not callable(model):
+        got = (
+            f"the class {model.__name__}; call it first" if isinstance(model, type) else type(model).__name__
+        )
+        raise ValueError(f"a model is called with ids and returns logits, but this is {got}")
+
+
+def _tensor(numbers: Any) -> Tensor:
+    """Ids or losses as a tensor; `ValueError` for what is not made of numbers."""
+    try:
+        return torch.as_tensor(numbers)
+    except (TypeError, ValueError, RuntimeError):
+        raise ValueError(
+            f"a tensor of numbers is needed, got {described(numbers)}; encode a text with a tokenizer first"
+        ) from None
 
 
 def check_examples(inputs: Tensor, targets: Tensor) -> None:
@@ -75,12 +95,18 @@ def check_logits(logits: Any, targets: Tensor) -> None:
         raise ValueError(
             f"logits are decimals, got {logits.dtype}: return the scores of all tokens, not the ids of some"
         )
-    if targets.is_floating_point() or targets.is_complex():
+    if not _are_whole(targets):
         raise ValueError(f"targets are the ids of tokens, whole numbers, got {targets.dtype}; call .long()")
     if not (int(targets.min()) >= NO_TARGET and int(targets.max()) < logits.shape[-1]):
         raise ValueError(
             f"targets must lie in 0..{logits.shape[-1] - 1}, one for each logit; got {targets.min()}..{targets.max()}"
         )
+
+
+def _are_whole(ids: Tensor | np.ndarray) -> bool:
+    if isinstance(ids, Tensor):
+        return not (ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool)
+    return np.issubdtype(ids.dtype, np.integer)
 
 
 def described(output: Any) -> str:
@@ -91,7 +117,7 @@ def described(output: Any) -> str:
         return f"a dictionary of {', '.join(map(repr, output))}"
     if isinstance(output, tuple | list):
         return f"a {type(output).__name__} of {len(output)}"
-    return "nothing (None)" if output is None else f"a {type(output).__name__}"
+    return "nothing (None)" if output is None else type(output).__name__
 
 
 def logits_within(output: Any) -> str:
@@ -112,7 +138,8 @@ def _cross_entropies(logits: Tensor, targets: Tensor) -> Tensor:
     losses = F.cross_entropy(flat_logits, flat, reduction="none", ignore_index=NO_TARGET)
     if bool(losses.isnan().any()):
         raise FloatingPointError(
-            "the model's logits are NaN, so it has no loss; lower the learning rate, or look at its weights"
+            "the model's logits are NaN, or infinite, so it has no loss; lower the learning rate, or look at its "
+            "weights"
         )
     return losses.masked_fill(flat == NO_TARGET, math.nan).view_as(targets)
 
@@ -138,7 +165,15 @@ def total_nll(
     piece; the results of all processes add up to the total. All processes run the model equally often: with parameters
     that are spread over them (FSDP) one more pass in one of them would be a deadlock.
     """
+    ids = ids if isinstance(ids, Tensor) else np.asarray(ids)
     i, n = shard
+    if ids.ndim != 1 or len(ids) < 2 or block_size < 1 or not 0 <= i < n:
+        raise ValueError(
+            "the loss of a text needs at least two ids (n,), a block_size of at least 1 and a shard (i, n) with i from "
+            f"0 to n - 1, got shape {tuple(ids.shape)}, block_size={block_size} and shard={shard}"
+        )
+    if not _are_whole(ids):
+        raise ValueError(f"ids are whole numbers, got {ids.dtype}")
     span = max(1, batch_size // block_size) * block_size  # tokens of a piece
     n_targets = len(ids) - 1
     n_rounds = math.ceil(n_targets / span / n)
@@ -147,7 +182,9 @@ def total_nll(
         begin = (k * n + i) * span
         counts = begin < n_targets
         begin = begin if counts else 0
-        x, y = text_windows(np.array(ids[begin : begin + span + 1], dtype=np.int64), block_size)
+        piece = ids[begin : begin + span + 1]
+        piece = piece if isinstance(piece, Tensor) else np.array(piece, dtype=np.int64)
+        x, y = text_windows(piece, block_size)
         losses = token_nll(model, x, y, span)
         total += losses[y != NO_TARGET].sum().item() if counts else 0.0
     return total
@@ -236,8 +273,11 @@ def _continuation(before: Tensor, ids: Tensor, block_size: int) -> tuple[Tensor,
 
 
 def perplexity(nats_per_token: float) -> float:
-    """e to the loss: among how many equally likely tokens the model hesitates on average."""
-    return math.exp(nats_per_token)
+    """e to the loss: among how many equally likely tokens the model hesitates on average; infinite from 710 nats on."""
+    try:
+        return math.exp(nats_per_token)
+    except OverflowError:
+        return math.inf
 
 
 def bits_per_byte(
@@ -271,6 +311,7 @@ def bits_from_nats(nats_per_token: float, n_tokens: int, n_bytes: int) -> float:
 
 def word_index(targets: Tensor, stop_id: int = 0) -> Tensor:
     """Which word each target (N,) belongs to, counted from 0, when every word ends in `stop_id`."""
+    targets = _tensor(targets)
     if targets.ndim != 1:
         raise ValueError(f"word_index takes targets (N,), one after the other, got {tuple(targets.shape)}")
     ends = (targets == stop_id).long()
@@ -285,6 +326,13 @@ def bootstrap_se(
     The tokens of one word are not independent, so whole words are drawn: `groups` (N,) says which word each
     token belongs to (`word_index`). Without groups each token is drawn on its own, or each row of losses (B, T).
     """
+    losses = _tensor(losses)
+    if not losses.ndim:
+        raise ValueError("a standard error is that of many losses (N,), got one number")
+    if bool(losses.isnan().any()):
+        raise ValueError(
+            "some losses are NaN, as where there is no target: leave them out, losses[~losses.isnan()]"
+        )
     if groups is None:
         groups = torch.arange(len(losses)).view(-1, *[1] * (losses.ndim - 1)).expand(losses.shape)
     if groups.shape != losses.shape:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .batches import Batch, Batches
 from .contracts import NO_TARGET, LanguageModel, Trainable
-from .evaluation import check_examples, check_logits, described, device_of, logits_within, nll
+from .evaluation import check_examples, check_logits, check_model, described, device_of, logits_within, nll
 from .optim import OptimizerName, Schedule, lr_factor, make_optimizers, set_lr
 from .terminal import eval_mode, progress_bar, signals_noted
 
@@ -106,6 +106,7 @@ def fit(
     Ctrl-C stops after the current step: the log then says `interrupted`. Batches that end early stop the training with
     a warning. A loss that is not finite raises `FloatingPointError` with the step, the rate and the last finite loss.
     """
+    check_model(model)
     _check_settings(n_steps, lr, weight_decay, grad_clip, eval_every)
     _check_validation(val, keep_best)
     lr_factor(0, n_steps, schedule, warmup_steps)  # refuses a wrong schedule before anything is trained
@@ -220,6 +221,7 @@ def batch_loss(model: LanguageModel, x: Tensor, y: Tensor, loss: Loss | None = N
     The batch goes to the model's device. Targets of -1 are left out, as in `evaluation.token_nll`. With `loss` it is
     `loss(model(x), y)` instead.
     """
+    check_model(model)
     device = device_of(model)
     x, y = x.to(device), y.to(device)
     output = model(x)

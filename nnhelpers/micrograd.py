@@ -148,6 +148,8 @@ class Value:
 
 def topological_order(root: Value) -> list[Value]:
     """All nodes that `root` depends on, parents before children, `root` last. Nothing recurses."""
+    if not isinstance(root, Value):
+        raise TypeError(f"a graph is below a Value, not below {root!r} ({type(root).__name__})")
     order, seen = [], {id(root)}
     stack = [(root, iter(root.parents))]
     while stack:
@@ -311,6 +313,10 @@ class MLP:
 
     def __init__(self, n_inputs: int, sizes: Sequence[int], activation: str = "relu", rng: Rng = None):
         _check_activation(activation)
+        if not isinstance(sizes, Sequence):
+            raise TypeError(
+                f"an MLP takes the sizes of its layers as a list, such as [16, 16, 1], not {sizes!r}"
+            )
         if not sizes:
             raise ValueError("an MLP needs at least one layer: give its sizes, such as [16, 16, 1]")
         widths = [n_inputs, *sizes]
@@ -320,6 +326,8 @@ class MLP:
         ]
 
     def __call__(self, inputs: Sequence[Value | Number]) -> Value | list[Value]:
+        if isinstance(inputs, Real | Value):
+            raise TypeError(f"an MLP reads a list of numbers; for one write [{inputs!r}]")
         outputs = self.layers[0](inputs)
         for layer in self.layers[1:]:
             outputs = layer(outputs)
@@ -346,8 +354,13 @@ def gradient_check(f: Callable[..., Value], *inputs: Number, h: float = 1e-4) ->
     """
     if not inputs:
         raise ValueError("gradient_check needs at least one input at which to take the slope")
+    if not h > 0:
+        raise ValueError(f"h, by how much an input is nudged, is above 0, got {h}")
     leaves = [Value(x) for x in inputs]
-    f(*leaves).backward()
+    result = f(*leaves)
+    if not isinstance(result, Value):
+        raise TypeError(f"gradient_check needs a function that returns one Value, got {result!r}")
+    result.backward()
     worst = 0.0
     for i, leaf in enumerate(leaves):
         step = h * max(1.0, abs(leaf.data))

@@ -27,6 +27,7 @@ def sliding_windows(ids: ArrayLike | Tensor, block_size: int) -> tuple[Any, Any]
     Returns inputs (n - block_size, block_size) and targets (n - block_size,): tensors for a tensor, else numpy arrays.
     """
     text: Any = ids if _is_tensor(ids) else np.asarray(ids)
+    block_size = operator.index(block_size)
     if text.ndim != 1 or not 0 <= block_size < len(text):
         raise ValueError(
             f"a window of block_size={block_size} and the token after it do not fit ids of shape {tuple(text.shape)}; "
@@ -81,7 +82,7 @@ class _NGram:
     def _settings(self) -> str:
         return f"order={self.order}, vocab_size={self.vocab_size}"
 
-    def __call__(self, inputs: ArrayLike | Tensor) -> Any:
+    def __call__(self, inputs: Any) -> Any:
         """Log-probabilities (N, V) of the token after each window (N, block), block at least order - 1.
 
         A tensor for a tensor, else a numpy array; float64. They serve as logits: softmax gives the probabilities.
@@ -101,7 +102,7 @@ class _NGram:
         # loaded already by whoever made the tensor
         import torch
 
-        return torch.from_numpy(log_probs)
+        return torch.from_numpy(log_probs).to(inputs.device)
 
     def state_dict(self) -> dict[str, np.ndarray]:
         """All that the model has counted, as arrays by name: "2.contexts" (C,) and "2.probs" (C, V), and so on.
@@ -196,13 +197,13 @@ class _NGram:
 
 def _is_tensor(ids: Any) -> bool:
     """Whether this is a torch tensor, found out without torch."""
-    return hasattr(ids, "numpy")
+    return hasattr(ids, "numpy") and hasattr(ids, "cpu")
 
 
-def _integers(ids: ArrayLike | Tensor) -> np.ndarray:
+def _integers(ids: Any) -> np.ndarray:
     """Token ids as a numpy array of int64; whatever is not made of integers raises `ValueError`."""
     try:
-        array = np.asarray(ids)
+        array = np.asarray(ids.cpu() if _is_tensor(ids) else ids)
     except ValueError:
         raise ValueError("token ids form an array, but these rows differ in length") from None
     # an empty list has no integers to show

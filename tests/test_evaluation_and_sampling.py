@@ -687,6 +687,60 @@ def test_logits_that_are_nan_never_become_a_loss(use):
         use(model, x, y)
 
 
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (lambda m: evaluation.nll(m, "ab", "ba"), "tensor of numbers is needed, got str; encode a text"),
+        (lambda m: evaluation.nll(m, None, ONE), r"got nothing \(None\)"),
+        (lambda m: evaluation.nll(None, ONE, ONE), "but this is NoneType"),
+        (lambda m: evaluation.nll(torch.zeros(2), ONE, ONE), "but this is Tensor"),
+        (lambda m: evaluation.nll(torch.nn.Linear, ONE, ONE), "but this is the class Linear; call it first"),
+        (lambda m: evaluation.nll(m, ONE, ONE > 0), "targets are the ids of tokens.*torch.bool"),
+        (lambda m: evaluation.nll(m, ONE, ONE * 0.5), "targets are the ids of tokens.*torch.float32"),
+        (lambda m: evaluation.nll(lambda x: x[..., None], ONE, ONE), "logits are decimals, got torch.int64"),
+        (lambda m: evaluation.nll(lambda x: None, ONE, ONE), r"returned nothing \(None\)"),
+        (lambda m: evaluation.nll(lambda x: x.sum() * 1.0, ONE, ONE), "returned one number, but logits"),
+        (lambda m: evaluation.nll(m, ONE, ONE - 1), "every target is -1"),
+        (lambda m: evaluation.total_nll(m, [1], 3), r"at least two ids \(n,\).*got shape \(1,\)"),
+        (lambda m: evaluation.total_nll(m, [], 3), r"got shape \(0,\)"),
+        (lambda m: evaluation.total_nll(m, [[1, 2]], 3), r"got shape \(1, 2\)"),
+        (lambda m: evaluation.total_nll(m, [1, 2], 0), "block_size=0"),
+        (lambda m: evaluation.total_nll(m, [1, 2], 3, shard=(2, 2)), r"shard=\(2, 2\)"),
+        (lambda m: evaluation.total_nll(m, [1, 2], 3, shard=(0, 0)), r"shard=\(0, 0\)"),
+        (lambda m: evaluation.total_nll(m, [0.5, 1.0], 3), "ids are whole numbers, got float64"),
+        (lambda m: evaluation.total_nll(m, torch.zeros(3), 3), "ids are whole numbers, got torch.float32"),
+        (lambda m: evaluation.bootstrap_se(torch.tensor([1.0, math.nan])), "some losses are NaN"),
+        (lambda m: evaluation.bootstrap_se(torch.tensor(1.0)), "got one number"),
+        (lambda m: evaluation.bootstrap_se("ab"), "got str"),
+        (lambda m: evaluation.word_index("ab"), "got str"),
+    ],
+)
+def test_what_is_no_model_no_text_and_no_loss_gets_a_sentence(use, message):
+    with pytest.raises(ValueError, match=message) as error:
+        use(lambda ids: torch.zeros(*ids.shape, 5))
+    assert "\n" not in str(error.value)
+
+
+def test_lists_arrays_and_tensors_of_ids_have_one_loss():
+    model = small_gpt(7)
+    ids = [1, 2, 3, 4, 5, 6, 0, 1, 2, 3]
+    kinds = [ids, np.array(ids, dtype=np.uint16), torch.tensor(ids), torch.tensor(ids, dtype=torch.int32)]
+    assert len({evaluation.total_nll(model, kind, 6) for kind in kinds}) == 1
+    assert evaluation.word_index([1, 0, 2, 0]).tolist() == [0, 0, 1, 1]
+    assert evaluation.bootstrap_se([1.0, 2.0, 4.0]) == evaluation.bootstrap_se(torch.tensor([1.0, 2.0, 4.0]))
+
+
+def test_a_perplexity_that_no_number_can_hold_is_infinite():
+    assert evaluation.perplexity(1e4) == math.inf
+    assert math.isnan(evaluation.perplexity(math.nan))
+
+
+@pytest.mark.parametrize("value", [math.inf, -math.inf])
+def test_logits_that_are_all_infinite_have_no_loss(value):
+    with pytest.raises(FloatingPointError, match="NaN, or infinite"):
+        evaluation.nll(lambda x: torch.full((*x.shape, 5), value), ONE, ONE)
+
+
 def test_a_logit_of_nan_where_there_is_no_target_does_no_harm():
     def model(ids):
         logits = torch.zeros(*ids.shape, 5)

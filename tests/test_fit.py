@@ -372,7 +372,7 @@ class Output:
         (lambda logits: [logits], "a list of 1", "[0]"),
         (lambda logits: {"loss": None, "logits": logits}, "a dictionary of 'loss', 'logits'", "['logits']"),
         (lambda logits: {"scores": logits}, "a dictionary of 'scores'", "['scores']"),
-        (Output, "a Output", ".logits"),
+        (Output, "Output", ".logits"),
     ],
 )
 def test_a_model_that_does_not_return_logits_alone_is_told_which_loss_to_pass_and_it_works(
@@ -409,7 +409,7 @@ def test_a_model_that_computes_its_own_loss_is_fitted_by_it():
             lambda: fit(network(), batches(), 1, 0.1, loss=nn.CrossEntropyLoss(reduction="none")),
             r"has to return one number, .* got a tensor of shape \(50,\); take the mean",
         ),
-        (lambda: fit(network(), batches(), 1, 0.1, loss=lambda o, y: 1.5), "got a float"),
+        (lambda: fit(network(), batches(), 1, 0.1, loss=lambda o, y: 1.5), "got float"),
         (lambda: fit(network(), batches(), 1, 0.1, loss=lambda o, y: None), r"got nothing \(None\)"),
         (
             lambda: fit(network(), batches(), 1, 0.1, loss=lambda o, y: F.cross_entropy(o.detach(), y)),
@@ -421,7 +421,7 @@ def test_a_model_that_computes_its_own_loss_is_fitted_by_it():
         (lambda: fit(network(), [(X, Y, X)], 1, 0.1), "a batch is a pair .* a tuple of 3"),
         (lambda: fit(network(), [([1], [2])], 1, 0.1), "a batch is a pair"),
         (lambda: fit(network(), batches(), 1, 0.1, val=X), "val is a pair"),
-        (lambda: fit(network(), batches(), 1, 0.1, val=batches()), "val is a pair .* got a generator"),
+        (lambda: fit(network(), batches(), 1, 0.1, val=batches()), "val is a pair .* got generator"),
         (lambda: fit(network(), batches(), 1, 0.1, val=(X, Y[1:])), "equally many and not empty"),
         (lambda: fit(network(), batches(), 1, 0.1, val=(X[:0], Y[:0])), "equally many and not empty"),
         (lambda: fit(network(), batches(), 1, 0.1, val=(X, 0 * Y - 1)), "every target is -1"),

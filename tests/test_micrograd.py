@@ -489,3 +489,25 @@ def test_a_copy_that_fails_leaves_the_graph_as_it_was():
         pickle.dumps(v)
     v.label = "v"
     assert look(mg.topological_order(pickle.loads(pickle.dumps(v)))) == look(mg.topological_order(v))
+
+
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (lambda: MLP(2, 3), r"sizes of its layers as a list, such as \[16, 16, 1\], not 3"),
+        (lambda: MLP(1, [1])(1.5), r"reads a list of numbers; for one write \[1.5\]"),
+        (lambda: MLP(1, [1])(Value(1.5)), "reads a list of numbers"),
+        (lambda: mg.gradient_check(lambda x: 3.0, 1.0), "returns one Value, got 3.0"),
+        (lambda: mg.gradient_check(lambda x: [x], 1.0), "returns one Value, got "),
+        (lambda: mg.topological_order(3.0), r"a graph is below a Value, not below 3.0 \(float\)"),
+        (lambda: mg.graph_as_text([Value(1.0)]), "a graph is below a Value"),
+    ],
+)
+def test_what_is_no_value_gets_a_sentence(use, message):
+    with pytest.raises(TypeError, match=message):
+        use()
+
+
+def test_a_nudge_of_nothing_shows_no_slope():
+    with pytest.raises(ValueError, match="is above 0, got 0"):
+        mg.gradient_check(lambda x: x, 1.0, h=0.0)
