@@ -148,7 +148,7 @@ class Value:
 
 def topological_order(root: Value) -> list[Value]:
     """All nodes that `root` depends on, parents before children, `root` last. Nothing recurses."""
-    if not isinstance(root, Value):
+    if not hasattr(root, "parents"):  # a Value of one's own will do
         raise TypeError(f"a graph is below a Value, not below {root!r} ({type(root).__name__})")
     order, seen = [], {id(root)}
     stack = [(root, iter(root.parents))]
@@ -358,7 +358,7 @@ def gradient_check(f: Callable[..., Value], *inputs: Number, h: float = 1e-4) ->
         raise ValueError(f"h, by how much an input is nudged, is above 0, got {h}")
     leaves = [Value(x) for x in inputs]
     result = f(*leaves)
-    if not isinstance(result, Value):
+    if not hasattr(result, "backward"):
         raise TypeError(f"gradient_check needs a function that returns one Value, got {result!r}")
     result.backward()
     worst = 0.0

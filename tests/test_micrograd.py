@@ -508,6 +508,17 @@ def test_what_is_no_value_gets_a_sentence(use, message):
         use()
 
 
+def test_the_graph_of_a_value_class_of_ones_own_is_ordered_too():
+    class Mine:
+        def __init__(self, *parents):
+            self.parents = parents
+
+    a = Mine()
+    b = Mine(a)
+    c = Mine(b, a)
+    assert mg.topological_order(c) == [a, b, c]
+
+
 def test_a_nudge_of_nothing_shows_no_slope():
     with pytest.raises(ValueError, match="is above 0, got 0"):
         mg.gradient_check(lambda x: x, 1.0, h=0.0)
