@@ -28,6 +28,7 @@ __all__ = [
     "layers",
     "micrograd",
     "mlp",
+    "models",
     "monitor",
     "ngram",
     "optim",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -19,9 +20,16 @@ class CharTokenizer:
     """
 
     def __init__(self, texts: str | Iterable[str], boundary: str | None = None):
-        characters = sorted(set("".join(texts)))
+        try:
+            characters = sorted(set("".join(texts)))
+        except TypeError:
+            raise TypeError(
+                f"a vocabulary is made of one string or many, got {type(texts).__name__}"
+            ) from None
         if not characters:
             raise ValueError("a vocabulary needs at least one character, but the texts are empty")
+        if boundary is not None and not isinstance(boundary, str):
+            raise TypeError(f'the boundary is a character such as ".", or None, got {boundary!r}')
         if boundary is not None and (len(boundary) != 1 or boundary in characters):
             raise ValueError(
                 f"the boundary {boundary!r} must be one character that does not occur in the texts"
@@ -55,6 +63,10 @@ class CharTokenizer:
 
         There are no special tokens, so `allowed_special`, which all tokenizers take, changes nothing.
         """
+        if not isinstance(text, str):
+            raise TypeError(
+                f"encode takes one text, a string, got {type(text).__name__}; for several texts call it for each"
+            )
         try:
             return [self._ids[character] for character in text]
         except KeyError as error:
@@ -65,7 +77,12 @@ class CharTokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of the ids (a list or a 1-D tensor); an id outside the vocabulary raises `ValueError`."""
-        ids = [int(i) for i in ids]
+        try:
+            ids = [operator.index(i) for i in ids]
+        except TypeError:
+            raise TypeError(
+                f"ids are whole numbers, in a list or a 1-D tensor, got {type(ids).__name__}"
+            ) from None
         for i in ids:
             if not 0 <= i < self.vocab_size:
                 raise ValueError(f"id {i} is outside the vocabulary of {self.vocab_size} characters")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import tempfile
@@ -133,6 +134,18 @@ def read_tensors(path: StrPath) -> tuple[dict[str, Tensor], dict[str, str]]:
             f"{path.name} is not a safetensors file, or is cut short ({error}). Pickled checkpoints (.pt, .bin) are "
             "not read, because loading one can run any code"
         ) from None
+
+
+def digest(tensors: Mapping[str, Tensor], text: str) -> str:
+    """The SHA-256 of tensors and a text beside them: what was written and what was read have the same one."""
+    import torch
+
+    total = hashlib.sha256(text.encode())
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous()
+        total.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        total.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
+    return total.hexdigest()
 
 
 @contextmanager

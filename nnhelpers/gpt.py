@@ -56,6 +56,8 @@ class GPTConfig:
                 f"each head takes an equal part of n_embd, but {self.n_embd} cannot be divided by "
                 f"n_head={self.n_head}; {self.n_head * math.ceil(self.n_embd / self.n_head)} can"
             )
+        if self.bos_id is not None and not 0 <= self.bos_id < self.vocab_size:
+            raise ValueError(f"bos_id is None or an id in 0..{self.vocab_size - 1}, got {self.bos_id}")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout is a share from 0 up to but not including 1, got {self.dropout}")
         for name, choices in CHOICES.items():
@@ -122,6 +124,16 @@ def position_in_document(ids: Tensor, bos_id: int, before: Tensor | None = None)
     last = torch.where(ids == bos_id, steps, -1).cummax(dim=1).values  # -1: not in these ids
     earlier = 0 if before is None else 1 + before[:, None]
     return torch.where(last < 0, steps + earlier, steps - last)
+
+
+def _check_vocabulary(ids: Tensor, vocab_size: int) -> None:
+    if not isinstance(ids, Tensor) or ids.dtype not in (torch.int64, torch.int32):
+        got = ids.dtype if isinstance(ids, Tensor) else type(ids).__name__
+        raise ValueError(f"ids are a tensor of whole numbers, int64, got {got}")
+    # to look at the numbers on a GPU would make the CPU wait for it
+    on_cpu = ids.device.type == "cpu" and not torch.compiler.is_compiling()
+    if on_cpu and ids.numel() and not (0 <= int(ids.min()) and int(ids.max()) < vocab_size):
+        raise ValueError(f"ids must lie in 0..{vocab_size - 1}, got {ids.min()}..{ids.max()}")
 
 
 class KVCache:
@@ -308,12 +320,17 @@ class GPT(nn.Module):
         With `last_only` the logits (B, 1, vocab_size) of the last position alone: the head, by far the largest matrix
         of a small model, is then applied once a row instead of T times.
         """
+        _check_vocabulary(ids, self.config.vocab_size)
         start = 0 if cache is None else cache.n_tokens
         end = start + ids.shape[-1]
         if ids.ndim != 2 or not ids.shape[1] or end > self.config.block_size:
             raise ValueError(
                 f"a GPT of block_size {self.config.block_size} reads ids (B, T) with T from 1 up to that; got shape "
                 f"{tuple(ids.shape)}" + (f" after {start} cached tokens" if start else "") + "; cut the text"
+            )
+        if cache is not None and len(cache.positions) != len(ids):
+            raise ValueError(
+                f"the cache holds {len(cache.positions)} sequences, but ids have {len(ids)} rows"
             )
         x = self.token_embedding(ids)  # (B, T, C)
         rope = None

@@ -90,6 +90,8 @@ class Layer:
 
         Names and shapes have to be exactly those of this layer; otherwise `ValueError`, and nothing is changed.
         """
+        if not isinstance(state, Mapping):
+            raise ValueError(f"a state is a dictionary of tensors by name, got {_kind(state)}")
         own = dict(self._named_tensors())
         if own.keys() != state.keys():
             differ = ", ".join(sorted(own.keys() ^ state.keys())[:3])
@@ -150,10 +152,13 @@ class Embedding(Layer):
 
     def __init__(self, num_embeddings: int, embedding_dim: int, generator: torch.Generator | None = None):
         super().__init__()
+        _check_sizes(num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         self.weight = torch.randn(num_embeddings, embedding_dim, generator=generator).requires_grad_()
 
     def forward(self, x: Tensor) -> Tensor:
         n = len(self.weight)
+        if not isinstance(x, Tensor) or x.dtype not in (torch.int64, torch.int32):
+            raise ValueError(f"ids are a tensor of whole numbers, int64 or int32, got {_kind(x)}")
         if x.numel() and not (0 <= int(x.min()) and int(x.max()) < n):
             raise ValueError(
                 f"ids must lie in 0..{n - 1}, one for each row of the table; got {x.min()}..{x.max()}"
@@ -169,6 +174,8 @@ class Flatten(Layer):
     """(N, a, b, ...) -> (N, a * b * ...)."""
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.ndim < 2:
+            raise ValueError(f"Flatten keeps the examples (N, ...) apart, got {tuple(x.shape)}")
         return x.flatten(1)
 
 
@@ -191,11 +198,13 @@ class Linear(Layer):
         generator: torch.Generator | None = None,
     ):
         super().__init__()
+        _check_sizes(in_features=in_features, out_features=out_features)
         std = _gain(nonlinearity) / math.sqrt(in_features)
         self.weight = (torch.randn(out_features, in_features, generator=generator) * std).requires_grad_()
         self.bias = torch.zeros(out_features, requires_grad=True) if bias else None
 
     def forward(self, x: Tensor) -> Tensor:
+        _check_decimals(x, self)
         if x.shape[-1] != self.weight.shape[1]:
             raise ValueError(
                 f"this layer reads {self.weight.shape[1]} features, but the last dimension of {tuple(x.shape)} has "
@@ -206,6 +215,24 @@ class Linear(Layer):
     def extra_repr(self) -> str:
         out_features, in_features = self.weight.shape
         return f"in_features={in_features}, out_features={out_features}, bias={self.bias is not None}"
+
+
+def _check_sizes(**sizes: int) -> None:
+    for name, size in sizes.items():
+        if not isinstance(size, int) or size < 1:
+            raise ValueError(f"{name} is a whole number of at least 1, got {size!r}")
+
+
+def _check_decimals(x: Any, layer: Layer) -> None:
+    if not isinstance(x, Tensor) or not x.is_floating_point() or not x.ndim:
+        raise ValueError(
+            f"{type(layer).__name__} reads a tensor of decimals (..., features), got {_kind(x)}; ids go through an "
+            "Embedding first"
+        )
+
+
+def _kind(x: Any) -> str:
+    return f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
 
 
 def _gain(nonlinearity: str) -> float:
@@ -242,6 +269,11 @@ class BatchNorm1d(Layer):
 
     def __init__(self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1):
         super().__init__()
+        _check_sizes(num_features=num_features)
+        if not eps >= 0 or not (momentum is None or 0 <= momentum <= 1):
+            raise ValueError(
+                f"eps is 0 or more and momentum a share from 0 to 1, or None; got {eps} and {momentum}"
+            )
         self.eps, self.momentum = eps, momentum
         self.weight = torch.ones(num_features, requires_grad=True)
         self.bias = torch.zeros(num_features, requires_grad=True)
@@ -249,6 +281,7 @@ class BatchNorm1d(Layer):
         self.num_batches_tracked = torch.tensor(0)
 
     def forward(self, x: Tensor) -> Tensor:
+        _check_decimals(x, self)
         if x.ndim not in (2, 3) or x.shape[1] != len(self.weight):
             raise ValueError(
                 f"batch normalisation of {len(self.weight)} channels takes (N, {len(self.weight)}) or "
@@ -288,11 +321,13 @@ class LayerNorm(Layer):
 
     def __init__(self, normalized_shape: int, eps: float = 1e-5):
         super().__init__()
+        _check_sizes(normalized_shape=normalized_shape)
         self.eps = eps
         self.weight = torch.ones(normalized_shape, requires_grad=True)
         self.bias = torch.zeros(normalized_shape, requires_grad=True)
 
     def forward(self, x: Tensor) -> Tensor:
+        _check_decimals(x, self)
         if x.shape[-1] != len(self.weight):
             raise ValueError(f"layer normalisation of {len(self.weight)} features got {tuple(x.shape)}")
         var, mean = torch.var_mean(x, -1, correction=0, keepdim=True)  # (..., 1)
@@ -307,6 +342,11 @@ class Sequential(Layer):
 
     def __init__(self, *layers: Any):
         super().__init__()
+        for layer in layers:
+            if not callable(layer) or isinstance(layer, type):
+                raise ValueError(
+                    f"a Sequential takes layers, Sequential(Linear(3, 2), Tanh()), got {layer!r} among them"
+                )
         self.layers = list(layers)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from numbers import Real
 from operator import attrgetter, mul
 from typing import Any
+from weakref import WeakValueDictionary
 
 Number = float | int
 Rng = random.Random | None
@@ -139,9 +140,20 @@ class Value:
             for parent, local_grad in zip(node.parents, node.local_grads, strict=True):
                 parent.grad += local_grad * node.grad
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What `pickle` and `copy.deepcopy` take: the graph as a list, in which nothing recurses."""
+        return _last, ([_listed(node) for node in topological_order(self)],)
+
+    def __copy__(self) -> Value:
+        twin = Value(self.data, self.parents, self.local_grads, self.op, self.label)
+        twin.grad = self.grad
+        return twin
+
 
 def topological_order(root: Value) -> list[Value]:
     """All nodes that `root` depends on, parents before children, `root` last. Nothing recurses."""
+    if not hasattr(root, "parents"):  # a Value of one's own will do
+        raise TypeError(f"a graph is below a Value, not below {root!r} ({type(root).__name__})")
     order, seen = [], {id(root)}
     stack = [(root, iter(root.parents))]
     while stack:
@@ -155,6 +167,38 @@ def topological_order(root: Value) -> list[Value]:
             order.append(node)
             stack.pop()
     return order
+
+
+class _Listed:
+    """A node as it stands in a pickle: its parents stand before it in the list, so that none is entered from here."""
+
+    def __init__(self, value: Value):
+        self.value = value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        value = self.value
+        parents = tuple(map(_listed, value.parents))
+        return _restored, (value.data, parents, value.local_grads, value.op, value.label, value.grad)
+
+
+# pickle and deepcopy know by identity what they have written, so a Value is listed as one object as long as they work
+_in_work: WeakValueDictionary[int, _Listed] = WeakValueDictionary()
+
+
+def _listed(value: Value) -> _Listed:
+    return _in_work.setdefault(id(value), _Listed(value))
+
+
+def _restored(
+    data: float, parents: tuple[Value, ...], local_grads: tuple[float, ...], op: str, label: str, grad: float
+) -> Value:
+    value = Value(data, parents, local_grads, op, label)
+    value.grad = grad
+    return value
+
+
+def _last(nodes: Sequence[Value]) -> Value:
+    return nodes[-1]
 
 
 def _real(number: Any) -> float:
@@ -279,6 +323,10 @@ class MLP:
 
     def __init__(self, n_inputs: int, sizes: Sequence[int], activation: str = "relu", rng: Rng = None):
         _check_activation(activation)
+        if not isinstance(sizes, Sequence):
+            raise TypeError(
+                f"an MLP takes the sizes of its layers as a list, such as [16, 16, 1], not {sizes!r}"
+            )
         if not sizes:
             raise ValueError("an MLP needs at least one layer: give its sizes, such as [16, 16, 1]")
         widths = [n_inputs, *sizes]
@@ -288,6 +336,8 @@ class MLP:
         ]
 
     def __call__(self, inputs: Sequence[Value | Number]) -> Value | list[Value]:
+        if isinstance(inputs, Real | Value):
+            raise TypeError(f"an MLP reads a list of numbers; for one write [{inputs!r}]")
         outputs = self.layers[0](inputs)
         for layer in self.layers[1:]:
             outputs = layer(outputs)
@@ -314,8 +364,13 @@ def gradient_check(f: Callable[..., Value], *inputs: Number, h: float = 1e-4) ->
     """
     if not inputs:
         raise ValueError("gradient_check needs at least one input at which to take the slope")
+    if not h > 0:
+        raise ValueError(f"h, by how much an input is nudged, is above 0, got {h}")
     leaves = [Value(x) for x in inputs]
-    f(*leaves).backward()
+    result = f(*leaves)
+    if not hasattr(result, "backward"):
+        raise TypeError(f"gradient_check needs a function that returns one Value, got {result!r}")
+    result.backward()
     worst = 0.0
     for i, leaf in enumerate(leaves):
         step = h * max(1.0, abs(leaf.data))

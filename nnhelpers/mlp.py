@@ -31,8 +31,12 @@ class MLP(Sequential):
         norm: Literal["batch", "layer"] | None = None,
         generator: torch.Generator | None = None,
     ):
-        if min(vocab_size, block_size, n_embd, n_hidden, n_layer) < 1:
-            raise ValueError("vocab_size, block_size, n_embd, n_hidden and n_layer are at least 1")
+        sizes = (vocab_size, block_size, n_embd, n_hidden, n_layer)
+        if not all(isinstance(size, int) and size >= 1 for size in sizes):
+            raise ValueError(
+                "vocab_size, block_size, n_embd, n_hidden and n_layer are whole numbers of at least 1, got "
+                f"{', '.join(map(repr, sizes))}"
+            )
         if activation not in ("relu", "tanh") or norm not in (None, "batch", "layer"):
             raise ValueError(
                 'activation is "relu" or "tanh" and norm is None, "batch" or "layer"; '
@@ -54,9 +58,10 @@ class MLP(Sequential):
         super().__init__(*layers, head)
 
     def forward(self, x: Tensor) -> Tensor:
-        if x.ndim != 2 or x.shape[1] != self.block_size:
+        if not isinstance(x, Tensor) or x.ndim != 2 or x.shape[1] != self.block_size:
+            got = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
             raise ValueError(
-                f"this model reads windows (N, {self.block_size}), got {tuple(x.shape)}; make them with "
+                f"this model reads windows (N, {self.block_size}), got {got}; make them with "
                 f"context_windows(words, tokenizer, block_size={self.block_size})"
             )
         return super().forward(x)

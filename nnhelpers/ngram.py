@@ -8,6 +8,7 @@ windows, `sliding_windows` a running text. An n-gram model of order n reads the 
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
@@ -26,6 +27,7 @@ def sliding_windows(ids: ArrayLike | Tensor, block_size: int) -> tuple[Any, Any]
     Returns inputs (n - block_size, block_size) and targets (n - block_size,): tensors for a tensor, else numpy arrays.
     """
     text: Any = ids if _is_tensor(ids) else np.asarray(ids)
+    block_size = operator.index(block_size)
     if text.ndim != 1 or not 0 <= block_size < len(text):
         raise ValueError(
             f"a window of block_size={block_size} and the token after it do not fit ids of shape {tuple(text.shape)}; "
@@ -80,7 +82,7 @@ class _NGram:
     def _settings(self) -> str:
         return f"order={self.order}, vocab_size={self.vocab_size}"
 
-    def __call__(self, inputs: ArrayLike | Tensor) -> Any:
+    def __call__(self, inputs: Any) -> Any:
         """Log-probabilities (N, V) of the token after each window (N, block), block at least order - 1.
 
         A tensor for a tensor, else a numpy array; float64. They serve as logits: softmax gives the probabilities.
@@ -100,7 +102,54 @@ class _NGram:
         # loaded already by whoever made the tensor
         import torch
 
-        return torch.from_numpy(log_probs)
+        return torch.from_numpy(log_probs).to(inputs.device)
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """All that the model has counted, as arrays by name: "2.contexts" (C,) and "2.probs" (C, V), and so on.
+
+        The number is how many tokens a context has. `models.save` writes them to a file.
+        """
+        if not self._tables:
+            raise ValueError("this model has counted nothing yet; call fit(inputs, targets) first")
+        state = {"n_parameters": np.array(self.n_parameters)}
+        for table in self._tables:
+            state[f"{table.length}.contexts"] = table.contexts
+            state[f"{table.length}.probs"] = table.probs
+        return state
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        """Take over what `state_dict` of a model of this class and these settings gave.
+
+        Raises `ValueError`, and changes nothing, if the arrays are those of another model.
+        """
+        expected = {"n_parameters"}
+        for length in self._context_lengths():
+            expected |= {f"{length}.contexts", f"{length}.probs"}
+        if expected != state.keys():
+            differ = ", ".join(sorted(expected ^ state.keys())[:3])
+            raise ValueError(f"the state has other names than this {type(self).__name__}: {differ}")
+        tables = [
+            self._checked_table(length, state[f"{length}.contexts"], state[f"{length}.probs"])
+            for length in self._context_lengths()
+        ]
+        self.n_parameters = int(state["n_parameters"])
+        self._tables = tables
+
+    def _context_lengths(self) -> list[int]:
+        """The lengths of the contexts that the model has a table for, from the shortest on."""
+        raise NotImplementedError
+
+    def _checked_table(self, length: int, contexts: np.ndarray, probs: np.ndarray) -> Table:
+        shapes_fit = contexts.ndim == 1 and len(contexts) and probs.shape == (len(contexts), self.vocab_size)
+        if not shapes_fit or contexts.dtype != np.int64 or probs.dtype != np.float64:
+            raise ValueError(
+                f"contexts of {length} tokens are int64 (C,) and their probabilities float64 (C, {self.vocab_size}), "
+                f"got {contexts.dtype} {contexts.shape} and {probs.dtype} {probs.shape}"
+            )
+        in_range = 0 <= contexts[0] and contexts[-1] < self.vocab_size**length
+        if not in_range or (np.diff(contexts) <= 0).any():
+            raise ValueError(f"contexts of {length} tokens are numbers in base {self.vocab_size}, sorted")
+        return Table(length, contexts, probs)
 
     def _ngrams(self, inputs: ArrayLike | Tensor, targets: ArrayLike | Tensor) -> np.ndarray:
         """Each window's last order - 1 tokens and its target as one number in base V, (N,) int64."""
@@ -148,13 +197,13 @@ class _NGram:
 
 def _is_tensor(ids: Any) -> bool:
     """Whether this is a torch tensor, found out without torch."""
-    return hasattr(ids, "numpy")
+    return hasattr(ids, "numpy") and hasattr(ids, "cpu")
 
 
-def _integers(ids: ArrayLike | Tensor) -> np.ndarray:
+def _integers(ids: Any) -> np.ndarray:
     """Token ids as a numpy array of int64; whatever is not made of integers raises `ValueError`."""
     try:
-        array = np.asarray(ids)
+        array = np.asarray(ids.cpu() if _is_tensor(ids) else ids)
     except ValueError:
         raise ValueError("token ids form an array, but these rows differ in length") from None
     # an empty list has no integers to show
@@ -184,6 +233,9 @@ class AdditiveNGram(_NGram):
 
     def _settings(self) -> str:
         return f"{super()._settings()}, alpha={self.alpha}"
+
+    def _context_lengths(self) -> list[int]:
+        return [self.order - 1]
 
     def fit(self, inputs: ArrayLike | Tensor, targets: ArrayLike | Tensor) -> Self:
         """Count windows (N, block) and the token after each, (N,); returns the model itself."""
@@ -222,6 +274,20 @@ class KneserNey(_NGram):
 
     def _settings(self) -> str:
         return f"{super()._settings()}, discount={self.discount}"
+
+    def _context_lengths(self) -> list[int]:
+        return list(range(self.order))
+
+    def state_dict(self) -> dict[str, np.ndarray]:
+        """As for every counting model, and the "discounts" of the orders, (order, 3)."""
+        return {**super().state_dict(), "discounts": np.stack(self.discounts)}
+
+    def load_state_dict(self, state: Mapping[str, np.ndarray]) -> None:
+        discounts = state.get("discounts")
+        if discounts is None or discounts.shape != (self.order, 3):
+            raise ValueError(f"the state of this {type(self).__name__} has discounts ({self.order}, 3)")
+        super().load_state_dict({name: array for name, array in state.items() if name != "discounts"})
+        self.discounts = list(discounts)
 
     def fit(self, inputs: ArrayLike | Tensor, targets: ArrayLike | Tensor) -> Self:
         """Count windows (N, block) and the token after each, (N,); returns the model itself."""

@@ -25,6 +25,23 @@ def position_in_document(ids: Tensor, bos_id: int, before: Tensor | None = None)
     return torch.where(last < 0, steps + earlier, steps - last)
 
 
+def _check_ids(ids: Tensor, vocab_size: int) -> None:
+    """Ids (B, T) of tokens in the vocabulary, T at least 1."""
+    is_tensor = isinstance(ids, Tensor)
+    if not is_tensor or ids.ndim != 2 or not ids.shape[1] or ids.dtype not in (torch.int64, torch.int32):
+        got = f"{ids.dtype} of shape {tuple(ids.shape)}" if is_tensor else type(ids).__name__
+        raise ValueError(f"this model reads a tensor of ids (B, T), int64, with T at least 1, got {got}")
+    # to look at the numbers on a GPU would make the CPU wait for it
+    on_cpu = ids.device.type == "cpu" and not torch.compiler.is_compiling()
+    if on_cpu and ids.numel() and not (0 <= int(ids.min()) and int(ids.max()) < vocab_size):
+        raise ValueError(f"ids must lie in 0..{vocab_size - 1}, got {ids.min()}..{ids.max()}")
+
+
+def _check_bos_id(bos_id: int | None, vocab_size: int) -> None:
+    if bos_id is not None and not 0 <= bos_id < vocab_size:
+        raise ValueError(f"bos_id is None or an id in 0..{vocab_size - 1}, got {bos_id}")
+
+
 class CausalConv1d(nn.Module):
     """(B, C_in, T) -> (B, C_out, T): out[t] = bias + sum over k of W[k] x[t - dilation (K-1-k)], from the past alone.
 
@@ -65,6 +82,13 @@ class CausalConv1d(nn.Module):
         With `positions` (B, T), how many steps ago the sequence of each position began, taps that would reach back
         beyond that beginning read 0, so that several sequences may stand in one row.
         """
+        in_channels = self.weight.shape[1]
+        if x.ndim != 3 or x.shape[1] != in_channels:
+            raise ValueError(f"this convolution reads (B, {in_channels}, T), got {tuple(x.shape)}")
+        if past is not None and past.shape != (len(x), in_channels, self.n_past):
+            raise ValueError(
+                f"the past of {tuple(x.shape)} is ({len(x)}, {in_channels}, {self.n_past}), got {tuple(past.shape)}"
+            )
         n_steps = x.shape[2]
         if past is None:
             x = F.pad(x, (self.n_past, 0))  # (B, C_in, n_past + T)
@@ -97,6 +121,8 @@ class FusePairs(nn.Module):
     """(N, T, C) -> (N, T / 2, 2 C): each two neighbours become one."""
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.ndim != 3 or x.shape[1] % 2:
+            raise ValueError(f"pairs are taken from (N, T, C) with an even T, got {tuple(x.shape)}")
         n, t, c = x.shape
         return x.reshape(n, t // 2, 2 * c)
 
@@ -105,6 +131,8 @@ class PositionNorm(nn.BatchNorm1d):
     """Batch normalisation of (N, T, C) for each of C units: the mean is taken over examples and positions."""
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.ndim != 3:
+            raise ValueError(f"this normalisation reads (N, T, C), got {tuple(x.shape)}")
         return super().forward(x.transpose(1, 2)).transpose(1, 2)
 
 
@@ -123,7 +151,11 @@ class Tree(nn.Module):
         generator: torch.Generator | None = None,
     ):
         super().__init__()
-        n_levels = block_size.bit_length() - 1
+        if min(vocab_size, n_embd, n_hidden) < 1:
+            raise ValueError(
+                f"vocab_size, n_embd and n_hidden are at least 1, got {vocab_size}, {n_embd} and {n_hidden}"
+            )
+        n_levels = int(block_size).bit_length() - 1
         if block_size != 2**n_levels or n_levels < 1:
             raise ValueError(
                 f"a tree of pairs needs a block_size that is a power of two (2, 4, 8, …), got {block_size}"
@@ -138,6 +170,7 @@ class Tree(nn.Module):
         _initialise(self, generator)
 
     def forward(self, ids: Tensor) -> Tensor:
+        _check_ids(ids, self.embedding.num_embeddings)
         if ids.shape[-1] != self.block_size:
             raise ValueError(
                 f"this tree reads windows of {self.block_size} ids, got shape {tuple(ids.shape)}"
@@ -174,6 +207,7 @@ class DilatedTree(nn.Module):
         self.train(tree.training)
 
     def forward(self, ids: Tensor) -> Tensor:
+        _check_ids(ids, self.embedding.num_embeddings)
         x = self.embedding(ids)  # (B, T, n_embd)
         for conv, norm in zip(self.convs, self.norms, strict=True):
             x = torch.tanh(norm(conv(x.transpose(1, 2)).transpose(1, 2)))  # (B, T, n_hidden)
@@ -270,6 +304,7 @@ class WaveNet(nn.Module):
         super().__init__()
         if not len(dilations):
             raise ValueError("dilations are at least one number, one for each layer, got none")
+        _check_bos_id(bos_id, vocab_size)
         n_skip = n_skip or n_channels
         self.embedding = nn.Embedding(vocab_size, n_channels)
         nn.init.normal_(self.embedding.weight, generator=generator)
@@ -289,6 +324,11 @@ class WaveNet(nn.Module):
 
     def forward(self, ids: Tensor, cache: WaveNetCache | None = None) -> Tensor:
         """With a `cache` the ids follow the tokens in it, and are added to it."""
+        _check_ids(ids, self.embedding.num_embeddings)
+        if cache is not None and len(cache.positions) != len(ids):
+            raise ValueError(
+                f"the cache holds {len(cache.positions)} sequences, but ids have {len(ids)} rows"
+            )
         x = self.embedding(ids).transpose(1, 2)  # (B, C, T)
         positions = None  # (B, T), how many steps ago each document began
         if self.bos_id is not None:

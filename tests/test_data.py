@@ -263,3 +263,29 @@ def test_a_byte_that_is_not_utf_8_is_named_with_its_place(before, size, tmp_path
         ValueError, match=f"text.txt is not UTF-8 text: byte 0xff at position {place}; save it as UTF-8"
     ):
         list(data.read_blocks(path, size))
+
+
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (lambda t: characters.CharTokenizer(3), "made of one string or many, got int"),
+        (lambda t: characters.CharTokenizer([1, 2]), "made of one string or many, got list"),
+        (lambda t: characters.CharTokenizer(b"ab"), "made of one string or many, got bytes"),
+        (lambda t: characters.CharTokenizer("ab", boundary=0), "the boundary is a character .* got 0"),
+        # letters would be taken for texts, and the other way round
+        (
+            lambda t: t.encode(["a", "b"]),
+            "takes one text, a string, got list; for several texts call it for each",
+        ),
+        (lambda t: t.encode(b"ab"), "got bytes"),
+        (lambda t: t.encode(None), "got NoneType"),
+        (lambda t: t.decode("1"), "ids are whole numbers, in a list or a 1-D tensor, got str"),
+        (lambda t: t.decode([0.7]), "ids are whole numbers"),
+        (lambda t: t.decode(1), "got int"),
+        (lambda t: t.decode(torch.zeros(2, 2).long()), "got Tensor"),
+        (lambda t: t.decode(torch.tensor([0.7])), "got Tensor"),
+    ],
+)
+def test_what_is_no_text_and_no_id_gets_a_sentence(use, message):
+    with pytest.raises(TypeError, match=message):
+        use(characters.CharTokenizer("abc"))

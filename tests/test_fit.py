@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import re
 import signal
 import threading
 
@@ -304,6 +305,284 @@ def test_batches_that_end_early_end_the_training_with_a_warning_and_its_log():
     assert repr(log).startswith(f"Log(3 steps, loss {log.losses[-1]:.4f}, validation loss ")
 
 
+# A loss of one's own
+
+
+def smoothed(logits, targets):
+    return F.cross_entropy(logits.flatten(0, -2), targets.flatten(), ignore_index=-1, label_smoothing=0.2)
+
+
+def test_a_loss_of_ones_own_takes_the_place_of_the_cross_entropy():
+    ours, theirs = network(), network()
+    log = fit(ours, batches(), 20, 0.1, optimizer="sgd", schedule="constant", loss=smoothed)
+    optimizer = torch.optim.SGD(theirs.parameters(), lr=0.1)
+    for step, (x, y) in enumerate(itertools.islice(batches(), 20)):
+        optimizer.zero_grad()
+        loss = smoothed(theirs(x), y)
+        loss.backward()
+        optimizer.step()
+        assert log.losses[step] == pytest.approx(loss.item(), abs=1e-5)
+    torch.testing.assert_close(weights(ours), weights(theirs), rtol=1e-4, atol=1e-5)
+
+
+def test_the_validation_loss_is_of_that_kind_too_and_a_full_pass_in_eval_mode(monkeypatch):
+    model = nn.Sequential(nn.Embedding(27, 8), nn.Dropout(0.5), nn.Linear(8, 27))
+    x, y = X[:50], X[:50].roll(1, dims=1).clone()
+    y[::3, 1:] = -1  # so that pieces have different numbers of targets
+    y[:7] = -1  # and some none
+    expected = smoothed(model.eval()(x), y).item()
+    monkeypatch.setattr("nnhelpers.fit.VAL_BATCH", 10)
+    log = fit(model, minibatches(x, y, 50), 1, 1e-9, loss=smoothed, val=(x, y))
+    assert log.val_losses[0] == pytest.approx(expected, abs=1e-5)
+    assert model.training
+
+
+def test_regression_is_a_loss_of_ones_own():
+    x = torch.randn(64, 3, generator=torch.Generator().manual_seed(0))
+    y = x @ torch.tensor([[1.0], [-2.0], [0.5]])
+    y[:9] = -1.0  # a number like any other
+    features = torch.cat([x, torch.ones(64, 1)], dim=1)
+    least = F.mse_loss(features @ torch.linalg.lstsq(features, y).solution, y).item()
+    model = nn.Linear(3, 1)
+    log = fit(model, minibatches(x, y, 64), 300, 0.1, loss=F.mse_loss, val=(x, y))
+    assert log.val_losses[0] == pytest.approx(log.losses[0], rel=1e-5)
+    assert log.best_val_loss == pytest.approx(least, rel=1e-3)
+
+
+class Returns(nn.Module):
+    """A model whose forward returns something else than logits alone."""
+
+    def __init__(self, wrap):
+        super().__init__()
+        self.table, self.wrap = nn.Embedding(27, 27), wrap
+
+    def forward(self, x):
+        return self.wrap(self.table(x[:, -1]))
+
+
+class Output:
+    def __init__(self, logits):
+        self.logits = logits
+
+
+@pytest.mark.parametrize(
+    ("wrap", "said", "within"),
+    [
+        (lambda logits: (logits, None), "a tuple of 2", "[0]"),
+        (lambda logits: [logits], "a list of 1", "[0]"),
+        (lambda logits: {"loss": None, "logits": logits}, "a dictionary of 'loss', 'logits'", "['logits']"),
+        (lambda logits: {"scores": logits}, "a dictionary of 'scores'", "['scores']"),
+        (Output, "Output", ".logits"),
+    ],
+)
+def test_a_model_that_does_not_return_logits_alone_is_told_which_loss_to_pass_and_it_works(
+    wrap, said, within
+):
+    model = Returns(wrap)
+    with pytest.raises(ValueError, match=re.escape(said)) as error:
+        fit(model, batches(), 3, 0.1)
+    hint = str(error.value).split("or pass loss=")[1]
+    assert f"output{within}" in hint
+    loss = eval(hint, {"F": F})
+    log = fit(model, batches(), 3, 0.1, loss=loss, val=(X, Y))
+    plain = Returns(lambda logits: logits)
+    plain.load_state_dict(model.state_dict())
+    assert log.val_losses[-1] == pytest.approx(evaluation.nll(plain, X, Y), abs=1e-5)
+    with pytest.raises(ValueError, match=re.escape(f"lambda ids: model(ids){within}")):
+        evaluation.nll(model, X, Y)
+
+
+def test_a_model_that_computes_its_own_loss_is_fitted_by_it():
+    model = Returns(lambda logits: logits.square().mean())
+    with pytest.raises(
+        ValueError, match=r"returned one number, .* pass loss=lambda output, targets: output$"
+    ):
+        fit(model, batches(), 3, 0.1)
+    log = fit(model, batches(), 30, 0.1, loss=lambda output, targets: output)
+    assert log.losses[-1] < log.losses[0]
+
+
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (
+            lambda: fit(network(), batches(), 1, 0.1, loss=nn.CrossEntropyLoss(reduction="none")),
+            r"has to return one number, .* got a tensor of shape \(50,\); take the mean",
+        ),
+        (lambda: fit(network(), batches(), 1, 0.1, loss=lambda o, y: 1.5), "got float"),
+        (lambda: fit(network(), batches(), 1, 0.1, loss=lambda o, y: None), r"got nothing \(None\)"),
+        (
+            lambda: fit(network(), batches(), 1, 0.1, loss=lambda o, y: F.cross_entropy(o.detach(), y)),
+            "does not depend on a parameter that can be trained",
+        ),
+        (lambda: fit(Returns(lambda logits: None), batches(), 1, 0.1), r"returned nothing \(None\)"),
+        (lambda: fit(Returns(lambda o: o.argmax(-1, True)), batches(), 1, 0.1), "logits are decimals"),
+        (lambda: fit(network(), (X, Y), 1, 0.1), r"a batch is a pair .* a tensor of shape \(200, 3\)"),
+        (lambda: fit(network(), [(X, Y, X)], 1, 0.1), "a batch is a pair .* a tuple of 3"),
+        (lambda: fit(network(), [([1], [2])], 1, 0.1), "a batch is a pair"),
+        (lambda: fit(network(), batches(), 1, 0.1, val=X), "val is a pair"),
+        (lambda: fit(network(), batches(), 1, 0.1, val=batches()), "val is a pair .* got generator"),
+        (lambda: fit(network(), batches(), 1, 0.1, val=(X, Y[1:])), "equally many and not empty"),
+        (lambda: fit(network(), batches(), 1, 0.1, val=(X[:0], Y[:0])), "equally many and not empty"),
+        (lambda: fit(network(), batches(), 1, 0.1, val=(X, 0 * Y - 1)), "every target is -1"),
+        (
+            lambda: fit(network(), batches(), 1, 0.1, val=(X, 0 * Y - 1), loss=smoothed),
+            "every target is -1",
+        ),
+        (lambda: fit(network(), [(X, 0 * Y - 1)], 1, 0.1), "every target of this batch is -1"),
+        (lambda: fit(network(), [(X[:0], Y[:0])], 1, 0.1), "there is at least one"),
+        (
+            lambda: fit(network(), [(X, Y.double())], 1, 0.1),
+            r"whole numbers, got torch.float64; call .long\(\)",
+        ),
+        (lambda: fit(network(), batches(), 1, 0.1, device="banana"), "no device 'banana' here"),
+        (lambda: fit(network(), batches(), 1, 0.1, device="cuda:99"), "no device 'cuda:99' here"),
+        (lambda: fit(network(), batches(), 1, 0.1, keep_best=True), r"give val=\(inputs, targets\)"),
+    ],
+)
+def test_a_mistake_with_a_loss_a_batch_or_a_device_gets_a_sentence(use, message):
+    with pytest.raises(ValueError, match=message) as error:
+        use()
+    assert "\n" not in str(error.value)
+
+
+def test_targets_may_be_any_whole_numbers():
+    expected = fit(network(), batches(), 3, 0.1).losses
+    small = minibatches(X, Y.to(torch.int32), 50, seed=1)
+    assert fit(network(), small, 3, 0.1, val=(X, Y.to(torch.int16))).losses == expected
+
+
+# The device
+
+
+def test_the_model_goes_to_the_device_before_its_optimizer_is_made_and_the_batches_follow():
+    places = []
+
+    class Moving(nn.Linear):
+        def to(self, *arguments):
+            places.append(arguments)
+            return super().to(*arguments)
+
+    log = fit(Moving(3, 27), minibatches(X.float(), Y, 50), 2, 0.01, device="cpu", val=(X.float(), Y))
+    assert places == [("cpu",)]
+    assert len(log.losses) == 2
+    assert fit(network(), batches(), 3, 0.01, device=torch.device("cpu")).losses == (
+        fit(network(), batches(), 3, 0.01).losses
+    )
+
+
+def test_a_model_that_cannot_be_moved_is_told_so():
+    class Bare:
+        parameters = train = eval = __call__ = lambda self, *_: []
+
+    with pytest.raises(ValueError, match=r"Bare has no method to\(device\)"):
+        fit(Bare(), batches(), 1, 0.1, device="cpu")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("norm", [None, "batch"])
+def test_on_a_gpu_the_losses_are_those_of_the_cpu(norm):
+    here, there = network(norm=norm), network(norm=norm)
+    options = {"val": (X, Y), "eval_every": 5, "keep_best": True}
+    log = fit(here, batches(), 20, 0.01, **options)
+    cuda = fit(there, batches(), 20, 0.01, device="cuda", **options)
+    assert {p.device.type for p in there.parameters()} == {"cuda"}
+    assert cuda.losses == pytest.approx(log.losses, abs=1e-4)
+    assert cuda.val_losses == pytest.approx(log.val_losses, abs=1e-4)
+
+
+# The best step
+
+
+def rising_then_falling():
+    """A validation loss of 3, 1, 2, 1, 5, ... at steps 0, 2, 4, ..., whatever the model."""
+    values = iter([3.0, 1.0, 2.0, 1.0, 5.0, 4.0])
+    return lambda output, targets: output.sum() * 0 + (0.0 if torch.is_grad_enabled() else next(values))
+
+
+def kept(model):
+    buffers = [b.flatten().float() for _, b in model.named_buffers()]
+    return torch.cat([weights(model), *buffers]).clone()
+
+
+@pytest.mark.parametrize("options", [{}, {"norm": "batch"}])
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+def test_keep_best_leaves_the_numbers_of_the_lowest_validation_loss(options, optimizer):
+    model, seen = network(**options), []
+    # every parameter moves at every step, whatever the gradient
+    log = fit(
+        model,
+        batches(),
+        10,
+        0.05,
+        optimizer=optimizer,
+        weight_decay=0.1,
+        schedule="constant",
+        loss=rising_then_falling(),
+        val=(X, Y),
+        eval_every=2,
+        keep_best=True,
+        after_step=lambda: seen.append(kept(model)),
+    )
+    assert log.val_losses == [3.0, 1.0, 2.0, 1.0, 5.0, 4.0]
+    assert (log.best_step, log.best_val_loss, log.kept_best) == (2, 1.0, True)
+    assert torch.equal(kept(model), seen[1])
+    if options:
+        assert not torch.equal(seen[1], seen[-1])
+    assert repr(log).startswith(
+        "Log(10 steps, loss 0.0000, validation loss 4.0000, the best 1.0000 of step 2 kept"
+    )
+    assert model.training
+
+
+def test_the_kept_model_has_the_loss_that_the_log_says_also_for_modules_of_torch():
+    x, y = X[:20], Y[:20].roll(3)  # too few to learn from
+    model = nn.Sequential(
+        nn.Embedding(27, 16),
+        nn.Flatten(),
+        nn.Linear(48, 64),
+        nn.BatchNorm1d(64),
+        nn.ReLU(),
+        nn.Linear(64, 27),
+    )
+    log = fit(model, minibatches(x, y, 20), 120, 0.05, val=(X[20:], Y[20:]), eval_every=5, keep_best=True)
+    assert log.best_val_loss == min(log.val_losses) < log.val_losses[-1]
+    assert evaluation.nll(model, X[20:], Y[20:]) == pytest.approx(log.best_val_loss, abs=1e-6)
+
+
+def test_without_keep_best_the_log_names_the_best_step_and_the_model_is_that_of_the_last():
+    model, seen = network(), []
+    log = fit(
+        model,
+        batches(),
+        10,
+        0.05,
+        loss=rising_then_falling(),
+        val=(X, Y),
+        eval_every=2,
+        after_step=lambda: seen.append(kept(model)),
+    )
+    assert (log.best_step, log.best_val_loss, log.kept_best) == (2, 1.0, False)
+    assert torch.equal(kept(model), seen[-1])
+    empty = fit(network(), batches(), 1, 0.1)
+    assert (empty.best_step, empty.best_val_loss) == (None, None)
+    assert Log(val_steps=[0, 5, 9], val_losses=[math.nan, 2.0, math.nan]).best_step == 5
+
+
+def test_the_best_numbers_are_kept_when_training_diverges():
+    model, seen = network(), []
+
+    def poison():
+        seen.append(weights(model))
+        if len(seen) == 7:
+            with torch.no_grad():
+                model.parameters()[-1][0] = math.nan
+
+    with pytest.raises(FloatingPointError, match="at step 7"):
+        fit(model, batches(), 20, 0.01, val=(X, Y), eval_every=5, keep_best=True, after_step=poison)
+    assert torch.equal(weights(model), seen[4])
+
+
 # The range test
 
 
@@ -318,6 +597,12 @@ def test_the_range_test_gives_each_rate_a_fresh_model_and_the_same_batches():
 def test_the_range_test_takes_the_mean_of_the_last_quarter():
     log = fit(network(), batches(), 40, 0.03, schedule="constant")
     assert range_test(network, batches, [0.03], n_steps=40) == [sum(log.losses[30:]) / 10]
+
+
+def test_the_range_test_passes_the_settings_of_a_training_on():
+    settings = {"weight_decay": 0.5, "grad_clip": 0.01, "loss": smoothed, "device": "cpu"}
+    log = fit(network(), batches(), 8, 0.3, schedule="constant", **settings)
+    assert range_test(network, batches, [0.3], n_steps=8, **settings) == [sum(log.losses[6:]) / 2]
 
 
 def test_a_rate_that_diverges_counts_as_infinite():

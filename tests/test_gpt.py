@@ -622,3 +622,26 @@ def test_a_config_can_not_be_changed_behind_the_models_back():
     with pytest.raises(AttributeError):
         MODEL.config.n_layer = 3
     assert MODEL.block_size == BLOCK
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (torch.zeros(2, 4), "ids are a tensor of whole numbers, int64, got torch.float32"),
+        ([[1, 2]], "got list"),
+        (torch.full((1, 4), 5), r"ids must lie in 0\.\.4, got 5\.\.5"),
+        (torch.full((1, 4), -1), r"ids must lie in 0\.\.4, got -1\.\.-1"),
+    ],
+)
+def test_what_are_no_ids_of_the_vocabulary_gets_a_sentence(ids, message):
+    with pytest.raises(ValueError, match=message):
+        GPT(GPTConfig(5, 6, 1, 1, 4))(ids)
+
+
+def test_a_cache_for_other_rows_and_a_token_outside_the_vocabulary_get_a_sentence():
+    model = GPT(GPTConfig(5, 6, 1, 1, 4))
+    with pytest.raises(ValueError, match="the cache holds 2 sequences, but ids have 3 rows"):
+        model(torch.zeros(3, 1).long(), model.start_cache(2))
+    for bos_id in (5, -1):
+        with pytest.raises(ValueError, match=rf"bos_id is None or an id in 0\.\.4, got {bos_id}"):
+            GPTConfig(5, 6, 1, 1, 4, bos_id=bos_id)

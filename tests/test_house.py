@@ -22,7 +22,7 @@ FLOORS = [
     {"batches", "mlp"},
     {"evaluation"},
     {"sampling", "fit", "diagnosis"},
-    {"monitor", "huggingface"},
+    {"monitor", "huggingface", "models"},
     {"train", "course"},
 ]
 ROOMS = {

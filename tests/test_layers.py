@@ -323,3 +323,50 @@ def test_a_hook_that_is_removed_twice_is_removed_once_and_others_stay():
     first.remove()
     layer(torch.zeros(1, 2))
     assert seen == ["first", "second", "second"]
+
+
+FLOATS = torch.ones(4, 3)
+
+
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (
+            lambda: Embedding(5, 3)(FLOATS),
+            r"whole numbers, int64 or int32, got torch.float32 of shape \(4, 3\)",
+        ),
+        (lambda: Embedding(5, 3)([1, 2]), "got list"),
+        (lambda: Embedding(5, 3)(FLOATS > 0), "got torch.bool"),
+        (lambda: Embedding(0, 3), "num_embeddings is a whole number of at least 1, got 0"),
+        (lambda: Embedding(5, 2.0), "embedding_dim is a whole number of at least 1, got 2.0"),
+        (
+            lambda: Linear(3, 2)(FLOATS.long()),
+            "Linear reads a tensor of decimals .* ids go through an Embedding",
+        ),
+        (lambda: Linear(3, 2)(FLOATS[0, 0]), r"got torch.float32 of shape \(\)"),
+        (lambda: Linear(3, 2)([1.0, 2.0, 3.0]), "got list"),
+        (lambda: Linear(0, 2), "in_features is a whole number of at least 1, got 0"),
+        (lambda: Linear(3, -1), "out_features is a whole number of at least 1, got -1"),
+        (lambda: BatchNorm1d(3)(FLOATS.long()), "BatchNorm1d reads a tensor of decimals"),
+        (lambda: BatchNorm1d(0), "num_features is a whole number of at least 1, got 0"),
+        (lambda: BatchNorm1d(3, momentum=2.0), "momentum a share from 0 to 1, or None; got 1e-05 and 2.0"),
+        (lambda: BatchNorm1d(3, eps=-1.0), "eps is 0 or more"),
+        (lambda: LayerNorm(3)(FLOATS.long()), "LayerNorm reads a tensor of decimals"),
+        (lambda: LayerNorm(0), "normalized_shape is a whole number of at least 1, got 0"),
+        (lambda: Flatten()(FLOATS[0]), r"Flatten keeps the examples \(N, ...\) apart, got \(3,\)"),
+        (lambda: Sequential([ReLU()]), r"a Sequential takes layers, .* got \[ReLU\(\)\] among them"),
+        (lambda: Sequential(ReLU), "got <class .*ReLU'> among them"),
+        (lambda: Sequential("relu"), "got 'relu' among them"),
+        (
+            lambda: Linear(3, 2).load_state_dict([FLOATS]),
+            "a state is a dictionary of tensors by name, got list",
+        ),
+        (lambda: MLP(5.0, 3), "whole numbers of at least 1, got 5.0, 3, 10, 200, 1"),
+        (lambda: MLP(5, 3)([[1, 2, 3]]), r"reads windows \(N, 3\), got list"),
+        (lambda: MLP(5, 3)(FLOATS), "whole numbers, int64 or int32, got torch.float32"),
+    ],
+)
+def test_what_a_layer_cannot_read_or_be_gets_a_sentence(use, message):
+    with pytest.raises(ValueError, match=message) as error:
+        use()
+    assert "\n" not in str(error.value)

@@ -1,6 +1,8 @@
 """micrograd: every value and gradient against torch, finite differences and the published micrograd."""
 
+import copy
 import math
+import pickle
 import random
 import subprocess
 import sys
@@ -377,3 +379,146 @@ def test_micrograd_imports_neither_torch_nor_numpy_nor_matplotlib():
     code = "import sys, nnhelpers.micrograd; print([m for m in ('torch', 'numpy', 'matplotlib') if m in sys.modules])"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
+
+
+# Copies
+
+COPIES = {
+    "deepcopy": copy.deepcopy,
+    **{
+        f"pickle, protocol {protocol}": lambda x, protocol=protocol: pickle.loads(pickle.dumps(x, protocol))
+        for protocol in range(pickle.HIGHEST_PROTOCOL + 1)
+    },
+    # the pickler that is written in Python
+    "pickle in Python": lambda x: pickle._loads(pickle._dumps(x)),
+}
+
+
+def look(nodes):
+    """All that there is to a graph: for each node its fields, and the places of its parents."""
+    places = {id(node): i for i, node in enumerate(nodes)}
+    return [
+        (v.data, v.grad, v.label, v.op, v.local_grads, [places[id(parent)] for parent in v.parents])
+        for v in nodes
+    ]
+
+
+@pytest.mark.parametrize("how", COPIES)
+@settings(max_examples=30, deadline=None)
+@given(st.lists(numbers, min_size=1, max_size=4), steps)
+def test_the_copy_of_a_graph_is_equal_and_shares_nothing_with_it(how, xs, program):
+    root = run_program([Value(x, label=f"x{i}") for i, x in enumerate(xs)], program) + 0.0
+    root.backward()
+    ours = mg.topological_order(root)
+    before = look(ours)
+    copied = mg.topological_order(COPIES[how](root))
+    assert look(copied) == before
+    assert not {id(v) for v in ours} & {id(v) for v in copied}
+    mg.zero_grad(copied)
+    copied[-1].backward()
+    assert look(copied) == before
+    mg.zero_grad(copied)
+    assert look(ours) == before
+
+
+@pytest.mark.parametrize("how", ["deepcopy", "pickle, protocol 5"])
+def test_a_chain_of_100_000_nodes_can_be_copied(how):
+    x = Value(0.5)
+    v = x
+    for _ in range(100_000):
+        v = -v
+    copied = mg.topological_order(COPIES[how](v))
+    assert len(copied) == 100_001
+    copied[-1].backward()
+    assert (copied[0].data, copied[0].grad, x.grad) == (0.5, 1.0, 0.0)
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_a_ladder_of_diamonds_keeps_its_nodes_and_does_not_double_with_each_step(how):
+    v = Value(1.0)
+    for _ in range(300):
+        v = v * 0.25 + v * 0.75
+    copied = COPIES[how](v)
+    assert look(mg.topological_order(copied)) == look(mg.topological_order(v))
+    copied.backward()
+    assert mg.topological_order(copied)[0].grad == 1.0
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_what_two_results_share_is_shared_by_their_copies_whichever_comes_first(how):
+    w = Value(2.0, label="w")
+    hidden = w * 3
+    first, second = hidden.tanh(), hidden + w
+    w2, first2, hidden2, second2 = COPIES[how]((w, first, hidden, second))
+    assert first2.parents[0] is second2.parents[0] is hidden2
+    assert second2.parents[1] is hidden2.parents[0] is w2
+    second2, hidden2, w2 = COPIES[how]([second, hidden, w])
+    assert second2.parents[0] is hidden2
+    assert hidden2.parents[0] is second2.parents[1] is w2
+
+
+@pytest.mark.parametrize("how", COPIES)
+def test_a_network_and_its_loss_are_copied_together(how):
+    model = MLP(2, [3, 1], "tanh", random.Random(0))
+    loss = model([0.5, -1.0]) ** 2
+    model2, loss2 = COPIES[how]((model, loss))
+    loss2.backward()
+    assert [p.grad for p in model.parameters()] == [0.0] * 13
+    loss.backward()
+    assert [p.grad for p in model2.parameters()] == [p.grad for p in model.parameters()]
+    assert any(p.grad for p in model2.parameters())
+
+
+def test_a_shallow_copy_is_a_node_of_its_own_with_the_same_parents():
+    x = Value(2.0)
+    y = x * x
+    y.label = "y"
+    y.backward()
+    twin = copy.copy(y)
+    assert twin is not y
+    assert twin.parents[0] is x
+    assert (twin.data, twin.grad, twin.label, twin.op) == (4.0, 1.0, "y", "*")
+    twin.grad = 7.0
+    assert y.grad == 1.0
+
+
+def test_a_copy_that_fails_leaves_the_graph_as_it_was():
+    v = Value(1.0) * 2
+    v.label = lambda: None  # cannot be pickled
+    with pytest.raises((pickle.PicklingError, AttributeError, TypeError)):
+        pickle.dumps(v)
+    v.label = "v"
+    assert look(mg.topological_order(pickle.loads(pickle.dumps(v)))) == look(mg.topological_order(v))
+
+
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (lambda: MLP(2, 3), r"sizes of its layers as a list, such as \[16, 16, 1\], not 3"),
+        (lambda: MLP(1, [1])(1.5), r"reads a list of numbers; for one write \[1.5\]"),
+        (lambda: MLP(1, [1])(Value(1.5)), "reads a list of numbers"),
+        (lambda: mg.gradient_check(lambda x: 3.0, 1.0), "returns one Value, got 3.0"),
+        (lambda: mg.gradient_check(lambda x: [x], 1.0), "returns one Value, got "),
+        (lambda: mg.topological_order(3.0), r"a graph is below a Value, not below 3.0 \(float\)"),
+        (lambda: mg.graph_as_text([Value(1.0)]), "a graph is below a Value"),
+    ],
+)
+def test_what_is_no_value_gets_a_sentence(use, message):
+    with pytest.raises(TypeError, match=message):
+        use()
+
+
+def test_the_graph_of_a_value_class_of_ones_own_is_ordered_too():
+    class Mine:
+        def __init__(self, *parents):
+            self.parents = parents
+
+    a = Mine()
+    b = Mine(a)
+    c = Mine(b, a)
+    assert mg.topological_order(c) == [a, b, c]
+
+
+def test_a_nudge_of_nothing_shows_no_slope():
+    with pytest.raises(ValueError, match="is above 0, got 0"):
+        mg.gradient_check(lambda x: x, 1.0, h=0.0)

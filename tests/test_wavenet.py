@@ -419,3 +419,47 @@ def test_the_same_generator_gives_the_same_model_and_its_state_is_all_there_is(m
 def test_a_mistake_gets_a_sentence(use, message):
     with pytest.raises(ValueError, match=message):
         use()
+
+
+@pytest.mark.parametrize("build", [lambda: WaveNet(5, 4, (1, 2)), lambda: Tree(5, 4, 3, 4).dilated().eval()])
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        (torch.zeros(2, 4), r"reads a tensor of ids \(B, T\).* got torch.float32 of shape \(2, 4\)"),
+        (torch.zeros(4).long(), r"got torch.int64 of shape \(4,\)"),
+        (torch.zeros(1, 0).long(), r"T at least 1, got torch.int64 of shape \(1, 0\)"),
+        ([[1, 2]], "got list"),
+        (torch.full((1, 4), 5), r"ids must lie in 0\.\.4, got 5\.\.5"),
+        (torch.full((1, 4), -1), r"ids must lie in 0\.\.4, got -1\.\.-1"),
+    ],
+)
+def test_what_are_no_ids_of_the_vocabulary_gets_a_sentence(build, ids, message):
+    with pytest.raises(ValueError, match=message):
+        build()(ids)
+
+
+@pytest.mark.parametrize(
+    ("use", "message"),
+    [
+        (lambda: Tree(5, 4)(torch.full((1, 4), 9)), r"ids must lie in 0\.\.4"),
+        (lambda: Tree(0, 4), "at least 1, got 0, 24 and 128"),
+        (lambda: WaveNet(5, 4, (1,), bos_id=5), r"bos_id is None or an id in 0\.\.4, got 5"),
+        (lambda: CausalConv1d(3, 2)(torch.zeros(3, 4)), r"reads \(B, 3, T\), got \(3, 4\)"),
+        (lambda: CausalConv1d(3, 2)(torch.zeros(1, 4, 5)), r"reads \(B, 3, T\), got \(1, 4, 5\)"),
+        (
+            # a past that is too long would give too many outputs
+            lambda: CausalConv1d(3, 2)(torch.zeros(1, 3, 5), past=torch.zeros(1, 3, 4)),
+            r"the past of \(1, 3, 5\) is \(1, 3, 1\), got \(1, 3, 4\)",
+        ),
+        (lambda: FusePairs()(torch.zeros(1, 3, 2)), r"an even T, got \(1, 3, 2\)"),
+        (lambda: PositionNorm(3)(torch.zeros(2, 3)), r"reads \(N, T, C\), got \(2, 3\)"),
+        (lambda: cached(WaveNet(5, 4, (1,))), "the cache holds 2 sequences, but ids have 3 rows"),
+    ],
+)
+def test_shapes_that_do_not_fit_get_a_sentence(use, message):
+    with pytest.raises(ValueError, match=message):
+        use()
+
+
+def cached(model):
+    model(torch.zeros(3, 1).long(), model.start_cache(2))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..contracts import StrPath
-from ..files import read_tensors, write_tensors
+from ..files import digest, read_tensors, write_tensors
 
 FORMAT = "nnhelpers.checkpoint 2"  # the number changes with the file's layout and names
 FIRST_FORMAT = "nnhelpers.checkpoint 1"  # of version 0.1: the same layout, some other names
@@ -52,7 +52,7 @@ Optimizers = Sequence[torch.optim.Optimizer]
 def write_checkpoint(path: StrPath, tensors: Mapping[str, Tensor], info: Mapping[str, Any]) -> None:
     """Replace the file in one step. `info` is JSON."""
     text = json.dumps(info, ensure_ascii=False)
-    write_tensors(path, tensors, {"format": FORMAT, "info": text, "sha256": _digest(tensors, text)})
+    write_tensors(path, tensors, {"format": FORMAT, "info": text, "sha256": digest(tensors, text)})
 
 
 def read_checkpoint(path: StrPath, *needs: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -67,7 +67,7 @@ def read_checkpoint(path: StrPath, *needs: str) -> tuple[dict[str, Tensor], dict
             f"{metadata.get('format')!r}"
         )
     text = metadata.get("info", "")
-    if metadata.get("sha256") != _digest(tensors, text):
+    if metadata.get("sha256") != digest(tensors, text):
         raise ValueError(f"{Path(path).name} is damaged: what it holds is not what was written")
     info = json.loads(text)
     if metadata["format"] == FIRST_FORMAT:
@@ -89,15 +89,6 @@ def _with_names_of_today(info: dict[str, Any]) -> dict[str, Any]:
 
 def _renamed(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     return {names.get(name, name): value for name, value in values.items()}
-
-
-def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
-    digest = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        tensor = tensors[name].detach().cpu().contiguous()
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
 
 
 def gather(model: nn.Module, optimizers: Optimizers = (), keep: bool = True) -> dict[str, Tensor]:
