@@ -6,7 +6,6 @@ else that the run goes on from belong to one step of it. Reading a checkpoint ru
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path

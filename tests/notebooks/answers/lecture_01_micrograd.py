@@ -66,6 +66,7 @@ WRONG = {
         changed(STEP, "        p.grad = 0.0\n    loss.backward()\n", "        p.grad = 0.0\n"),
         changed(STEP, "    return loss.data", "    return loss.data / len(points)"),
         changed(STEP, "    return loss.data\n", ""),
+        changed(STEP, "return loss.data", "return loss"),  # a Value
     ],
     "# Exercise 5": [
         "def cross_entropy(scores, k):\n    e = [s.exp() for s in scores]\n    return -(e[k] / sum(e)).log()",
@@ -98,18 +99,21 @@ WRONG = {
         'wrong_operations = {"difference", "tanh"}',  # what is seen at b = 1
         'wrong_operations = {"difference", "tanh", "quotient", "square"}',
         'wrong_operations = "difference"',
+        'wrong_operations = {"difference", "tangent", "quotient"}',
     ],
     "# Exercise 8": [
         # the product of slopes, and tanh without the inner slope
         "class Dual:\n    def __init__(self, data, slope=0.0):\n        self.data, self.slope = data, slope\n"
         "    def __add__(self, o):\n        return Dual(self.data + o.data, self.slope + o.slope)\n"
         "    def __mul__(self, o):\n        return Dual(self.data * o.data, self.slope * o.slope)\n"
-        "    def tanh(self):\n        t = math.tanh(self.data)\n        return Dual(t, (1 - t * t) * self.slope)",
+        "    def tanh(self):\n        t = math.tanh(self.data)\n        return Dual(t, (1 - t * t) * self.slope)"
+        "\n\n\npasses_forward_mode, passes_backward_mode = 1000, 1",
         "class Dual:\n    def __init__(self, data, slope=0.0):\n        self.data, self.slope = data, slope\n"
         "    def __add__(self, o):\n        return Dual(self.data + o.data, self.slope + o.slope)\n"
         "    def __mul__(self, o):\n"
         "        return Dual(self.data * o.data, self.slope * o.data + self.data * o.slope)\n"
-        "    def tanh(self):\n        t = math.tanh(self.data)\n        return Dual(t, 1 - t * t)",
+        "    def tanh(self):\n        t = math.tanh(self.data)\n        return Dual(t, 1 - t * t)"
+        "\n\n\npasses_forward_mode, passes_backward_mode = 1, 1000",
     ],
 }
 
@@ -143,7 +147,7 @@ RIGHT = {
     loss.backward()
     for p in parameters:
         p.data = p.data - p.grad * lr
-    return loss
+    return loss.data
 """,
     ],
     "# Exercise 5": [
