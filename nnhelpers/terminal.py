@@ -20,20 +20,23 @@ def printable(text: str, stream: Any) -> str:
     return text.encode(encoding, "backslashreplace").decode(encoding)
 
 
-def say(text: str, end: str = "\n", stream: Any = None) -> None:
+def say(text: str, end: str = "\n", stream: Any = None) -> bool:
     """Print the text on standard output, or on another stream; never fatal for what is printed or for who reads it.
 
-    What the stream's encoding cannot hold is escaped. A reader that has left (`... | head`) is not written to any more.
+    What the stream's encoding cannot hold is escaped. A reader that has left (`... | head`) is not written to any more:
+    then, once, the answer is False.
     """
     stream = sys.stdout if stream is None else stream
     try:
         print(printable(text, stream), end=end, file=stream, flush=True)
+        return True
     except BrokenPipeError:
         # what is still in the buffer, and all that follows, goes nowhere
         with suppress(OSError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, stream.fileno())
             os.close(nowhere)
+        return False
 
 
 def bars_are_off() -> bool:

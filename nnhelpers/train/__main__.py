@@ -87,6 +87,9 @@ def _sample(arguments: Sequence[str]) -> int:
     except KeyboardInterrupt:
         _say("")
         return 130
+    except BrokenPipeError:
+        # whoever reads, such as head, has seen enough
+        return 0
     return 0
 
 
@@ -111,8 +114,9 @@ def _print_samples(options: argparse.Namespace) -> None:
 
 
 def _say_piece(text: str) -> None:
-    """Print a piece of a text at once, without a new line after it."""
-    _print(text, sys.stdout, end="")
+    """Print a piece of a text at once, without a new line after it; `BrokenPipeError` if nobody reads any more."""
+    if not _print(text, sys.stdout, end=""):
+        raise BrokenPipeError
 
 
 def _say(text: str) -> None:
@@ -131,9 +135,11 @@ def _complain_of_mine(error: Exception) -> None:
     say(f"error{where}: {error}", stream=sys.stderr)
 
 
-def _print(text: str, stream: Any, end: str = "\n") -> None:
+def _print(text: str, stream: Any, end: str = "\n") -> bool:
+    """Print in the first process; False if its reader has left."""
     if os.environ.get("RANK", "0") == "0":
-        say(text, end, stream)
+        return say(text, end, stream)
+    return True
 
 
 if __name__ == "__main__":

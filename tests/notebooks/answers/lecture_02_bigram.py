@@ -1,5 +1,32 @@
 """Answers to the exercises of lecture 2: the usual wrong ones, and others that are right."""
 
+COUNTS = """def my_counts(words):
+    N = [[0] * 27 for _ in range(27)]
+    for word in words:
+        ids = to_ids(word)
+        for i, j in zip(ids[:-1], ids[1:]):
+            N[i][j] += 1
+    return N
+"""
+PROBABILITIES = """def my_probabilities(N, alpha):
+    return [[(n + alpha) / (sum(row) + alpha * len(row)) for n in row] for row in N]
+"""
+STEP = """def descent_step(W, x, y, lr):
+    N = torch.bincount(27 * x + y, minlength=27 * 27).view(27, 27)
+    S = N.sum(dim=1, keepdim=True)
+    P = torch.softmax(W, dim=1)
+    loss = -P[x, y].log().mean()
+    gradient = (S * P - N) / len(x)
+    return W - lr * gradient, loss.item()
+"""
+
+
+def changed(answer: str, old: str, new: str) -> str:
+    """The answer with one thing changed."""
+    assert answer.count(old) == 1
+    return answer.replace(old, new)
+
+
 WRONG = {
     "# Exercise 1": [
         "def bits(nats):\n    return nats * math.log(2)\n\n\ndef perplexity(nats):\n    return math.exp(nats)",
@@ -8,88 +35,80 @@ WRONG = {
         "def bits(nats):\n    return nats / math.log(2)\n\n\ndef perplexity(nats):\n    return 2**nats",
     ],
     "# Exercise 2": [
-        "def probabilities_from(counts, alpha):\n    counts = counts + alpha\n    return counts / counts.sum(1)",
-        "def probabilities_from(counts, alpha):\n    return (counts + alpha) / (counts + alpha).sum()",
-        "def probabilities_from(counts, alpha):\n"
-        "    return (counts + alpha) / (counts + alpha).sum(1, keepdim=True)",  # 0 / 0
-        "def probabilities_from(counts, alpha):\n"
-        "    return (counts + alpha) / counts.sum(1, keepdim=True).clamp(min=1)",
+        # 27 times the same row
+        changed(COUNTS, "[[0] * 27 for _ in range(27)]", "[[0] * 27] * 27") + PROBABILITIES,
+        changed(COUNTS, "N[i][j]", "N[j][i]") + PROBABILITIES,
+        changed(COUNTS, "N[i][j] += 1", "N[i][j] = 1") + PROBABILITIES,
+        changed(COUNTS, "to_ids(word)", "to_ids(word)[1:]") + PROBABILITIES,  # without the start
+        COUNTS + changed(PROBABILITIES, "sum(row) + alpha * len(row)", "sum(row) + alpha"),
+        COUNTS + changed(PROBABILITIES, "sum(row) + alpha * len(row)", "sum(row)"),
+        COUNTS + changed(PROBABILITIES, "sum(row)", "sum(map(sum, N))"),
     ],
     "# Exercise 3": [
-        "def index_at(probabilities, u):\n    total = 0.0\n    for i, p in enumerate(probabilities):\n"
-        "        total += p\n        if u <= total:\n            return i",  # the wrong side is open
-        "def index_at(probabilities, u):\n    total = 0.0\n    for i, p in enumerate(probabilities):\n"
-        "        total += p\n        if u < total:\n            return i\n    return len(probabilities)",
-        "def index_at(probabilities, u):\n    total = 0.0\n    for i, p in enumerate(probabilities):\n"
-        "        total += p\n        if u < total:\n            return i",  # no way out
-        "def index_at(probabilities, u):\n    total = 0.0\n    for i, p in enumerate(probabilities):\n"
-        "        total += p\n        if u < total:\n            return i\n    return i",  # the last may have none
-        "def index_at(probabilities, u):\n    return max(range(len(probabilities)), key=probabilities.__getitem__)",
+        changed(STEP, "W - lr", "W + lr"),
+        changed(STEP, ", keepdim=True", ""),
+        changed(STEP, "S * P - N", "P - N"),
+        changed(STEP, " / len(x)\n", "\n"),
+        changed(STEP, "dim=1)\n    loss", "dim=0)\n    loss"),
+        changed(STEP, "27 * x + y", "27 * y + x"),
+        changed(STEP, ".log().mean()", ".mean().log()"),
     ],
     "# Exercise 4": [
-        "def gradient(W, N, penalty):\n"
-        "    return (torch.softmax(W, 1) * N.sum(1, keepdim=True) - N) / N.sum() + 2 * penalty * W",
-        "def gradient(W, N, penalty):\n    return (torch.softmax(W, 1) - N / N.sum(1, keepdim=True)) / len(W)",
-        "def gradient(W, N, penalty):\n"
-        "    return (N - torch.softmax(W, 1) * N.sum(1, keepdim=True)) / N.sum() + 2 * penalty * W / W.numel()",
+        'rows_do_not_sum_to_one, infinite_dev_loss, rows_and_columns_swapped = "A", "B", "C"',
+        'rows_do_not_sum_to_one, infinite_dev_loss, rows_and_columns_swapped = "C", "A", "B"',
     ],
     "# Exercise 5": [
-        "def discounted(counts, lower, D):\n    return (counts - D) / counts.sum() + D * lower",
-        "def discounted(counts, lower, D):\n"
-        "    return (counts - D).clamp(min=0) / counts.sum() + D * len(counts) / counts.sum() * lower",
-        "def discounted(counts, lower, D):\n    return (counts - D).clamp(min=0) / counts.sum() + lower",
-        "def discounted(counts, lower, D):\n    return D * counts / counts.sum() + (1 - D) * lower",
+        "too_large = 50\nlargest_good = 50",  # it does not fly apart
+        "too_large = 500\nlargest_good = 20",
+        "too_large = 500\nlargest_good = 500",
     ],
     "# Exercise 6": [
-        "beats = ngram.KneserNey(6, 27, 0.9).fit(wide_x, wide_y)",  # as good, not better
-        "beats = ngram.KneserNey(6, 27, 0.9).fit(wide_dev_x, wide_dev_y)",  # has seen dev
-        "def beats(windows):\n    return torch.zeros(len(windows), 27)",
-        "def beats(windows):\n    return windows.zero_()",  # spoils what it is given
-        "def beats(windows):\n    members = [ngram.KneserNey(k, 27, 0.9).fit(wide_x, wide_y) for k in (5, 6, 7)]\n"
-        "    return sum(m(windows) for m in members)",  # a sum of logits is not a distribution
+        "def discounted(counts, lower, D):\n    S = sum(counts)\n"
+        "    return [(n - D) / S + D * p for n, p in zip(counts, lower)]",
+        "def discounted(counts, lower, D):\n    S = sum(counts)\n"
+        "    return [max(n - D, 0) / S + D * len(counts) / S * p for n, p in zip(counts, lower)]",
+        "def discounted(counts, lower, D):\n    S = sum(counts)\n"
+        "    return [max(n - D, 0) / S + p for n, p in zip(counts, lower)]",
+        "def discounted(counts, lower, D):\n    S = sum(counts)\n"
+        "    return [D * n / S + (1 - D) * p for n, p in zip(counts, lower)]",
+    ],
+    "# Exercise 7": [
+        "beats = best.prob",  # as good, not better
+        "beats = MixedNGram(dev, 6).prob",  # has seen dev
+        "def beats(text, symbol):\n    return 1 / 27",
+        "def beats(text, symbol):\n    return 2 * best.prob(text, symbol)",  # no distribution
+        "def beats(text, symbol):\n    return 0.0",
     ],
 }
 
 RIGHT = {
     "# Exercise 2": [
-        """def probabilities_from(counts, alpha):
-    rows = []
-    for row in counts.tolist():
-        total = sum(row) + alpha * len(row)
-        rows.append([(n + alpha) / total if total else 1 / len(row) for n in row])
-    return rows
-""",
-        """def probabilities_from(counts, alpha):
-    import numpy
+        """def my_counts(words):
+    pairs = Counter(pair for word in words for pair in zip("." + word, word + "."))
+    return [[pairs[a, b] for b in symbols] for a in symbols]
 
-    table = counts.numpy().astype(float) + alpha
-    table[table.sum(axis=1) == 0] = 1
-    return table / table.sum(axis=1, keepdims=True)
+
+def my_probabilities(N, alpha):
+    table = torch.tensor(N, dtype=torch.float64) + alpha
+    return table / table.sum(dim=1, keepdim=True)
 """,
     ],
     "# Exercise 3": [
-        """def index_at(probabilities, u):
-    from itertools import accumulate
-
-    sums = enumerate(accumulate(probabilities))
-    return next((i for i, total in sums if u < total), max(i for i, p in enumerate(probabilities) if p > 0))
+        """def descent_step(W, x, y, lr):
+    W = W.clone()
+    log_P = torch.log_softmax(W, dim=1)
+    said = torch.zeros_like(W).index_add_(0, x, log_P[x].exp())
+    happened = torch.zeros_like(W).index_put_((x, y), torch.ones(len(x), dtype=W.dtype), accumulate=True)
+    W -= lr * (said - happened) / len(x)
+    return W, float(-log_P[x, y].mean())
 """,
     ],
-    "# Exercise 5": [
-        """def discounted(counts, lower, D):
-    n = counts.sum().item()
-    out = torch.zeros(len(counts))
-    freed = 0.0
-    for i in range(len(counts)):
-        taken = min(counts[i].item(), D)
-        freed += taken
-        out[i] = (counts[i] - taken) / n
-    return out + freed / n * lower
-""",
+    "# Exercise 4": ["rows_do_not_sum_to_one, infinite_dev_loss, rows_and_columns_swapped = list('BAC')"],
+    "# Exercise 6": [
         """def discounted(counts, lower, D):
     import numpy
 
-    counts, lower = counts.numpy(), lower.numpy()
+    counts, lower = numpy.array(counts), numpy.array(lower)
     return numpy.maximum(counts - D, 0) / counts.sum() + D * numpy.count_nonzero(counts) / counts.sum() * lower
 """,
     ],
