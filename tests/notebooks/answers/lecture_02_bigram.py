@@ -54,15 +54,29 @@ WRONG = {
         changed(STEP, ".log().mean()", ".mean().log()"),
     ],
     "# Exercise 4": [
-        'rows_do_not_sum_to_one, infinite_dev_loss, rows_and_columns_swapped = "A", "B", "C"',
-        'rows_do_not_sum_to_one, infinite_dev_loss, rows_and_columns_swapped = "C", "A", "B"',
+        # all three letters once around
+        "sums = {name: (table.sum(dim=1) - 1).abs().max().item() for name, table in tables.items()}\n"
+        "rows_do_not_sum_to_one = min(sums, key=sums.get)\n"
+        "infinite_dev_loss = rows_and_columns_swapped = max(sums, key=sums.get)",
     ],
     "# Exercise 5": [
         "too_large = 50\nlargest_good = 50",  # it does not fly apart
         "too_large = 500\nlargest_good = 20",
+        "too_large = -5\nlargest_good = 200",
         "too_large = 500\nlargest_good = 500",
     ],
     "# Exercise 6": [
+        "def index_at(probabilities, u):\n    total = 0.0\n    for i, p in enumerate(probabilities):\n"
+        "        total += p\n        if u <= total:\n            return i",  # the wrong side is open
+        "def index_at(probabilities, u):\n    total = 0.0\n    for i, p in enumerate(probabilities):\n"
+        "        total += p\n        if u < total:\n            return i\n    return len(probabilities)",
+        "def index_at(probabilities, u):\n    total = 0.0\n    for i, p in enumerate(probabilities):\n"
+        "        total += p\n        if u < total:\n            return i",  # no way out
+        "def index_at(probabilities, u):\n    total = 0.0\n    for i, p in enumerate(probabilities):\n"
+        "        total += p\n        if u < total:\n            return i\n    return i",  # the last may have none
+        "def index_at(probabilities, u):\n    return max(range(len(probabilities)), key=probabilities.__getitem__)",
+    ],
+    "# Exercise 7": [
         "def discounted(counts, lower, D):\n    S = sum(counts)\n"
         "    return [(n - D) / S + D * p for n, p in zip(counts, lower)]",
         "def discounted(counts, lower, D):\n    S = sum(counts)\n"
@@ -72,7 +86,7 @@ WRONG = {
         "def discounted(counts, lower, D):\n    S = sum(counts)\n"
         "    return [D * n / S + (1 - D) * p for n, p in zip(counts, lower)]",
     ],
-    "# Exercise 7": [
+    "# Exercise 8": [
         "beats = best.prob",  # as good, not better
         "beats = MixedNGram(dev, 6).prob",  # has seen dev
         "def beats(text, symbol):\n    return 1 / 27",
@@ -82,6 +96,14 @@ WRONG = {
 }
 
 RIGHT = {
+    "# Exercise 6": [
+        """def index_at(probabilities, u):
+    from itertools import accumulate
+
+    sums = enumerate(accumulate(probabilities))
+    return next((i for i, total in sums if u < total), max(i for i, p in enumerate(probabilities) if p > 0))
+""",
+    ],
     "# Exercise 2": [
         """def my_counts(words):
     pairs = Counter(pair for word in words for pair in zip("." + word, word + "."))
@@ -103,8 +125,7 @@ def my_probabilities(N, alpha):
     return W, float(-log_P[x, y].mean())
 """,
     ],
-    "# Exercise 4": ["rows_do_not_sum_to_one, infinite_dev_loss, rows_and_columns_swapped = list('BAC')"],
-    "# Exercise 6": [
+    "# Exercise 7": [
         """def discounted(counts, lower, D):
     import numpy
 
