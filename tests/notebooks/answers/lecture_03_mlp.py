@@ -77,13 +77,16 @@ WRONG = {
         changed(ACCUMULATED, " * len(y) / n", " / len(batches)"),
         changed(ACCUMULATED, " * len(y) / n", ""),
         changed(ACCUMULATED, "summed += g", "summed.copy_(g)"),
+        "def accumulated_gradient(model, batches):\n    x = torch.cat([x for x, y in batches])\n"
+        "    y = torch.cat([y for x, y in batches])\n"
+        "    return torch.autograd.grad(F.cross_entropy(model(x), y), model.parameters())",  # all at once
         "def accumulated_gradient(model, batches):\n    n = sum(len(y) for x, y in batches)\n"
         "    for x, y in batches:\n        (F.cross_entropy(model(x), y) * len(y) / n).backward()\n"
         "    return [p.grad for p in model.parameters()]",  # not cleared: wrong the second time
     ],
     "# Exercise 7": [
-        'diagnosis = {"A": "rate too small", "B": "raw start", "C": "labels shuffled", "D": "rate too large"}',
-        'diagnosis = {"A": "rate too large", "B": "raw start", "C": "rate too small", "D": "labels shuffled"}',
+        'diagnosis = dict.fromkeys("ABCD", "rate too large")',
+        'diagnosis = dict(zip(kinds, reversed(kinds.values())))',
     ],
     "# Exercise 8": [
         "small_but_good = three[0]",  # it reads three letters
