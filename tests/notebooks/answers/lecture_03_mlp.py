@@ -60,7 +60,9 @@ WRONG = {
     ],
     "# Exercise 4": [
         changed(PROBABILITY, ".sum()", ".mean()"),
-        changed(PROBABILITY, "log_p[torch.arange(len(y)), y]", "log_p[torch.arange(len(y)), y][:-1]"),  # no end
+        changed(
+            PROBABILITY, "log_p[torch.arange(len(y)), y]", "log_p[torch.arange(len(y)), y][:-1]"
+        ),  # no end
         changed(PROBABILITY, "log_p[torch.arange(len(y)), y].sum()", "-log_p[torch.arange(len(y)), y].sum()"),
         changed(PROBABILITY, "torch.log_softmax", "torch.softmax"),
     ],
@@ -86,7 +88,7 @@ WRONG = {
     ],
     "# Exercise 7": [
         'diagnosis = dict.fromkeys("ABCD", "rate too large")',
-        'diagnosis = dict(zip(kinds, reversed(kinds.values())))',
+        "diagnosis = dict(zip(kinds, reversed(kinds.values())))",
     ],
     "# Exercise 8": [
         "small_but_good = three[0]",  # it reads three letters
