@@ -570,7 +570,11 @@ def test_a_sample_is_printed_while_it_is_made(tiny):
     """The prompt and the first letters are there long before the last token of so many."""
     train(tiny(sample=0))
     command = [sys.executable, "-m", "nnhelpers.train", "sample", tiny().out, "--prompt", "The"]
-    with subprocess.Popen([*command, "--tokens", "1000000"], stdout=subprocess.PIPE) as process:
+    # a shell's background jobs ignore Ctrl-C, and what they start does, too: heard again here
+    hears_ctrl_c = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(
+        [*command, "--tokens", "1000000"], stdout=subprocess.PIPE, preexec_fn=hears_ctrl_c
+    ) as process:
         assert process.stdout.read(20).startswith(b"The")
         assert process.poll() is None
         process.send_signal(signal.SIGINT)
