@@ -32,12 +32,13 @@ CASES = [
     ("shared", "--optimizer adamw", "--fsdp --resume"),
 ]
 WORKER = """
-import json, sys
+import gc, json, sys
 import torch.distributed as dist
 from nnhelpers.train.__main__ import main
 codes = [main(each) for each in json.loads(sys.argv[1])]
 sys.stdout.write(f"codes {codes}\\n")  # in one piece: another process writes, too
 sys.stdout.flush()
+gc.collect()  # models that hold on to the group go before it
 dist.barrier()  # a process that leaves while another still talks to it can bring that one down
 dist.destroy_process_group()
 """

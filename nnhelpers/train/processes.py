@@ -7,6 +7,7 @@ process holds a part of each matrix.
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 from collections.abc import Callable, Sequence
 from datetime import timedelta
@@ -104,6 +105,8 @@ class Processes:
 
 def _leave_group() -> None:
     if dist.is_initialized():
+        # models that still hold on to the group must go first: torch may abort a process that frees them after it
+        gc.collect()
         dist.destroy_process_group()
 
 
