@@ -43,9 +43,11 @@ app.commands.execute("docmanager:open", {path: arguments[0], factory: "Notebook"
   window.panel = panel; app.shell.activateById(panel.id); done(panel.content.widgets.length);
 }).catch(error => done("error: " + error));
 """
+# begun here and asked for later: an answer that takes two minutes would break the driver's connection
 RUN_ALL = """
-const done = arguments[arguments.length - 1];
-window.jupyterapp.commands.execute("notebook:run-all-cells").then(ok => done(ok), error => done("error: " + error));
+window.ended = null;
+window.jupyterapp.commands.execute("notebook:run-all-cells").then(
+  ok => { window.ended = {how: ok}; }, error => { window.ended = {how: "error: " + error}; });
 """
 THEME = (
     "window.jupyterapp.commands.execute('apputils:change-theme', {theme: arguments[0]}).then(arguments[1])"
@@ -152,7 +154,9 @@ def check(path: Path, address: str) -> list[str]:
         opened = driver.execute_async_script(OPEN, path.name)
         if opened != len(stored.cells):
             return [f"{path.name}: opening gave {opened} instead of {len(stored.cells)} cells"]
-        finished = driver.execute_async_script(RUN_ALL)
+        driver.execute_script(RUN_ALL)
+        wait_for(driver, "return window.ended !== null", 600)
+        finished = driver.execute_script("return window.ended.how")
         wait_for(driver, "return window.panel.sessionContext.session.kernel.status == 'idle'", 120)
         wrong = [] if finished is True else [f"Run All ended with {finished}"]
         cells = driver.execute_script(OUTPUTS)
