@@ -11,7 +11,7 @@ import micrograd.engine
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from nnhelpers import micrograd as mg
@@ -167,6 +167,23 @@ def test_large_arguments_give_what_torch_gives(name, x):
     theirs.backward()
     assert ours.data == pytest.approx(theirs.item(), rel=1e-12)
     assert a.grad == pytest.approx(t.grad.item(), rel=1e-9, abs=1e-15)
+
+
+@given(st.floats(-1000.0, 1000.0))
+@example(-1000.0)
+@example(-40.0)
+@example(0.0)
+@example(1000.0)
+def test_softplus_and_its_slope_neither_overflow_nor_lose_what_is_small(x):
+    a, t = Value(x), torch_leaf(x)
+    ours = a.softplus()
+    theirs = torch.logaddexp(t, torch.zeros((), dtype=torch.float64))  # ln(e^x + e^0), in another way
+    ours.backward()
+    theirs.backward()
+    assert ours.data == pytest.approx(theirs.item(), rel=1e-12, abs=0.0)
+    assert a.grad == pytest.approx(
+        torch.sigmoid(torch.tensor(x, dtype=torch.float64)).item(), rel=1e-12, abs=0.0
+    )
 
 
 @pytest.mark.parametrize(
