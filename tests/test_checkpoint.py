@@ -148,6 +148,7 @@ def test_other_versions_and_other_kinds_are_refused(tmp_path):
             r"should be float32 of shape \(8,\)",
         ),
         (lambda found: found.update({"model.norm.weight": torch.zeros(8).int()}), r"it is torch\.int32"),
+        (lambda found: found.update({"model.norm.weight": torch.zeros(8).half()}), r"it is torch\.float16"),
         (
             lambda found: found.pop("optimizer.0.norm.weight.exp_avg"),
             r"lacks optimizer\.0\.norm\.weight\.exp_avg",

@@ -160,6 +160,24 @@ def test_a_wheel_holds_the_corpora_and_works_outside_the_checkout(from_wheel, tm
     assert out.stdout.split() == ["corpora", "30294", "50256"]
 
 
+def test_a_wheel_holds_the_trained_models(from_wheel, tmp_path):
+    code = (
+        "from nnhelpers import train; "
+        "found = [train.load_trained(name) for name in train.TRAINED]; "
+        "print(train.__file__, *[model.block_size for model, _ in found])"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(from_wheel)}
+    out = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert out.stdout.split() == [str(from_wheel / "nnhelpers" / "train" / "__init__.py"), "512", "256"]
+
+
 def test_every_module_can_be_imported_from_the_wheel(from_wheel, tmp_path):
     package = ROOT / "nnhelpers"
     names = [

@@ -38,6 +38,7 @@ def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reader")
     text = data.load_shakespeare()[:200_000]
     (folder / "my_text.txt").write_text(text, encoding="utf-8")
+    (folder / "data").symlink_to(ROOT / "data")
     shell_commands(folder)
     return folder
 
@@ -61,7 +62,7 @@ def shell_commands(folder: Path) -> None:
 
 
 def test_the_shell_commands_leave_what_they_say(folder):
-    for name in ("plays", "mine", "tuned", "large", "gpt2"):
+    for name in ("plays", "mine", "tuned", "mine-on-plays", "large", "gpt2"):
         assert (folder / "runs" / name / "best.safetensors").is_file(), name
     assert (folder / "tok.json").is_file()
 

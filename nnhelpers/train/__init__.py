@@ -10,13 +10,24 @@ or in Python
 
     log = train(Settings(out="runs/plays", steps=1000))
     model, tokenizer = load_run("runs/plays")
+    model, tokenizer = load_trained("plays-chars")  # one that comes with the package
 
 The folder of a run holds best.safetensors (the parameters of the lowest validation loss), last.safetensors (all that
 the run goes on from), log.jsonl, the tokenizer and the tokens.
 """
 
-from .loading import load_run, load_tokenizer
+from .loading import TRAINED, load_run, load_tokenizer, load_trained, save_half
 from .run import RunLog, train
 from .settings import PRESETS, Settings
 
-__all__ = ["PRESETS", "RunLog", "Settings", "load_run", "load_tokenizer", "train"]
+__all__ = [
+    "PRESETS",
+    "TRAINED",
+    "RunLog",
+    "Settings",
+    "load_run",
+    "load_tokenizer",
+    "load_trained",
+    "save_half",
+    "train",
+]

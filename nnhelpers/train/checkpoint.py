@@ -137,7 +137,7 @@ def restore(model: nn.Module, tensors: Mapping[str, Tensor], optimizers: Optimiz
     """Put what `gather` found back in place: the parameters, and the state of the `optimizers` given.
 
     Names and shapes have to be exactly those of the model and the optimizers; otherwise `ValueError`, and nothing is
-    changed.
+    changed. Parameters in half precision, as `save_half` writes them, are widened; a run goes on from float32 alone.
     """
     # not optimizer.load_state_dict: it goes by numbers instead of names, casts, and knows nothing of shards
     _check(tensors, _expected(model, optimizers), bool(optimizers))
@@ -180,8 +180,9 @@ def _check(
         raise ValueError(
             f"the checkpoint holds {_some(unknown)}, which this model or optimizer does not have"
         )
+    allowed = (torch.float32,) if with_optimizers else (torch.float32, torch.float16)
     for name, shape in expected.items():
-        if tuple(tensors[name].shape) != shape or tensors[name].dtype != torch.float32:
+        if tuple(tensors[name].shape) != shape or tensors[name].dtype not in allowed:
             raise ValueError(
                 f"{name} should be float32 of shape {shape}; in the checkpoint it is {tensors[name].dtype} of shape "
                 f"{tuple(tensors[name].shape)}"

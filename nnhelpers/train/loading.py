@@ -1,4 +1,7 @@
-"""What a folder holds: the tokenizer and the model of a run, or what a new run can begin with (`init_from`)."""
+"""What a folder holds: the tokenizer and the model of a run, or what a new run can begin with (`init_from`).
+
+The models that come with the package lie in such folders, in half precision (`load_trained`).
+"""
 
 from __future__ import annotations
 
@@ -15,11 +18,15 @@ from ..bpe import BPETokenizer
 from ..characters import FORMAT as CHARACTERS
 from ..characters import CharTokenizer
 from ..contracts import StrPath, Tokenizer
-from ..files import read_json
+from ..data import data_folder
+from ..files import read_json, write_bytes
 from ..gpt import GPT, GPTConfig
 from ..huggingface.folders import CONFIG, TOKENIZER
-from .checkpoint import read_checkpoint, restore
+from .checkpoint import read_checkpoint, restore, write_checkpoint
 from .settings import Settings
+
+# the models that come with the package: folders in data/models
+TRAINED = ("plays-chars", "plays-tokens")
 
 
 def load_tokenizer(path: StrPath) -> Tokenizer:
@@ -48,6 +55,44 @@ def load_run(folder: StrPath, which: str = "best") -> tuple[GPT, Tokenizer]:
             f"tokenizer.json in {folder} has {tokenizer.vocab_size} ids, the model {n_ids}: they do not belong together"
         )
     return model.eval(), tokenizer
+
+
+def load_trained(name: str) -> tuple[GPT, Tokenizer]:
+    """A model that comes with the package, in eval mode on the CPU; and its tokenizer.
+
+        model, tokenizer = load_trained("plays-chars")
+        print(complete(model, tokenizer, "OTHELLO:", 200, temperature=0.8))
+
+    "plays-chars" is a GPT on the characters of the bundled plays, "plays-tokens" one on 1,024 tokens that were learned
+    from them. data/README.md says how they were trained. Their folders, `data.data_folder() / "models" / name`, are
+    runs without what only `resume` needs: `sample`, `init_from` and `load_run` take them.
+
+    Raises `ValueError` for another name, and what `load_run` raises.
+    """
+    if name not in TRAINED:
+        raise ValueError(f"a trained model is one of {', '.join(TRAINED)}, got {name!r}")
+    return load_run(data_folder() / "models" / name)
+
+
+def save_half(run: StrPath, folder: StrPath) -> None:
+    """Write the best model of a run in half precision, its tokenizer and its log into `folder`, made if it is missing.
+
+    That is all that a model is passed on with: a tenth of the bytes of the run, or fewer. `load_run` reads the folder,
+    and a new run can begin with it.
+
+    Raises `ValueError` for a model that half precision cannot hold, and for the folder of the run itself.
+    """
+    run, folder = Path(run), Path(folder)
+    if run.resolve() == folder.resolve():
+        raise ValueError(f"{folder} holds the run itself, which would be lost: give another folder")
+    tensors, info = read_checkpoint(run / "best.safetensors", "model")
+    half = {name: tensor.half() for name, tensor in tensors.items()}
+    if too_large := [name for name, tensor in half.items() if not bool(torch.isfinite(tensor).all())]:
+        raise ValueError(f"half precision cannot hold {too_large[0]} of the model in {run}")
+    folder.mkdir(parents=True, exist_ok=True)
+    write_checkpoint(folder / "best.safetensors", half, info)
+    for name in ("tokenizer.json", "log.jsonl"):
+        write_bytes(folder / name, (run / name).read_bytes())
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ SECONDS = {
     "tests/test_readme.py": 60.0,
     "tests/test_bpe.py": 50.0,
     "tests/test_train.py": 25.0,
+    "tests/test_trained.py": 45.0,
     "tests/notebooks/test_checker.py": 15.0,
     "tests/notebooks/test_notebooks.py": 12.0,
 }
