@@ -54,6 +54,10 @@ STEP_12 = """def step_12(d_emb, x, n_symbols):
     d_C.index_add_(0, x.view(-1), d_emb.reshape(-1, n_embd))
     return d_C
 """
+SHORT = """def batch_norm_back(d_pre, xhat, gamma, invstd):
+    inner = d_pre - d_pre.mean(dim=0) - xhat * (d_pre * xhat).mean(dim=0)
+    return gamma * invstd * inner
+"""
 LOST_ROWS = changed(STEP_12, "d_C.index_add_(0, x.view(-1), d_emb.reshape(-1, n_embd))", "d_C[x] += d_emb")
 UNBROADCAST = """def unbroadcast(d_out, shape):
     while d_out.ndim > len(shape):
@@ -114,15 +118,18 @@ def rough_backward(P, x, y, kept):
 # test_walk.py; that they are refused is tested with all others, where the notebook is run.
 REMARKS = {
     "# Exercise 1, step 1": [
-        (changed(STEP_1, "-1 / n", "-1"), "times the expected one"),
+        (changed(STEP_1, "-1 / n", "-1"), "every number is 32 times the expected one"),
         (changed(STEP_1, "-1 / n", "1 / n"), "the sign of every number is reversed"),
-        (changed(STEP_1, "[torch.arange(n), y]", "[:, y]"), "numbers are wrong"),
+        (changed(STEP_1, "[torch.arange(n), y]", "[:, y]"), "one place in each row is meant"),
+        (changed(STEP_1, "torch.zeros_like(logp)", "torch.zeros(logp.shape)"), "computed in float32"),
         (changed(STEP_1, "torch.zeros_like(logp)", "torch.zeros(n)[:, None]"), "IndexError"),
     ],
     "# Exercise 1, step 2": [
         (changed(STEP_2, "d_logp / p", "d_logp"), "the slope of the logarithm is missing"),
         (changed(STEP_2, "d_logp / p", "-d_logp / p"), "the sign of every number is reversed"),
-        (changed(STEP_2, "d_logp / p", "1 / p"), "numbers are wrong"),
+        (changed(STEP_2, "d_logp / p", "1 / p"), "the slope that arrives is missing"),
+        (changed(STEP_2, "d_logp / p", "-1 / p"), "the slope that arrives is missing"),
+        (changed(STEP_2, "d_logp / p", "d_logp * p"), "the slope of ln p is 1 / p, not p"),
     ],
     "# Exercise 1, step 3": [
         (
@@ -137,9 +144,17 @@ REMARKS = {
         (changed(STEP_3, "-d_inverse / total**2", "d_inverse"), "d_total lacks the slope of 1 / total"),
         (
             changed(STEP_3, "(d_p * exps).sum(dim=1, keepdim=True)", "d_p * exps"),
-            "shape (5, 4), expected (5, 1)",
+            "shape (32, 27), expected (32, 1)",
         ),
-        (changed(STEP_3, "dim=1", "dim=0"), "shape (1, 4), expected (5, 1)"),
+        (changed(STEP_3, "dim=1", "dim=0"), "shape (1, 27), expected (32, 1)"),
+        (changed(STEP_3, "-d_inverse / total**2", "-d_inverse * total**2"), "the power has the wrong sign"),
+        (changed(STEP_3, "-d_inverse / total**2", "-d_inverse / total"), "the slope of total**-1"),
+        (changed(STEP_3, "d_p * exps", "d_p"), "the slope of one factor is the other factor"),
+        (changed(STEP_3, "-d_inverse / total**2", "-(total**-2)"), "lacks the slope that arrives"),
+        (
+            changed(STEP_3, "return d_inverse, d_total", "return d_inverse"),
+            "a single tensor comes back, and 2 are asked",
+        ),
     ],
     "# Exercise 1, step 4": [
         (changed(STEP_4, " + d_total", ""), "a summand is missing: the path through the total"),
@@ -147,66 +162,85 @@ REMARKS = {
             "def step_4(d_p, d_total, inverse):\n    return d_total.expand_as(d_p)\n",
             "the path through the product",
         ),
-        (changed(STEP_4, "+ d_total", "- d_total"), "numbers are wrong"),
+        (changed(STEP_4, "+ d_total", "- d_total"), "slopes of two paths are added"),
+        (changed(STEP_4, "+ d_total", "+ d_total / d_p.shape[1]"), "only a mean divides"),
     ],
     "# Exercise 1, step 5": [
         (changed(STEP_5, "d_exps * exps", "d_exps"), "the slope of the exponential is missing"),
         (
             changed(STEP_5, "-d_shifted.sum(dim=1, keepdim=True)", "-d_shifted"),
-            "shape (5, 4), expected (5, 1)",
+            "shape (32, 27), expected (32, 1)",
         ),
         (
             changed(STEP_5, "-d_shifted.sum(dim=1, keepdim=True)", "-d_exps.sum(dim=1, keepdim=True)"),
-            "'d_top' is wrong",
+            "the slopes that come through exp",
         ),
+        (changed(STEP_5, "-d_shifted.sum", "d_shifted.sum"), "so its slope has a minus"),
+        (
+            changed(STEP_5, "-d_shifted.sum(dim=1, keepdim=True)", "torch.zeros_like(d_exps[:, :1])"),
+            "not for any",
+        ),
+        (changed(STEP_5, "return d_shifted, d_top", "return d_shifted"), "a single tensor comes back"),
+        (changed(STEP_5, "d_exps * exps", "d_exps / exps"), "so multiply by exps"),
     ],
     "# Exercise 1, step 6": [
         (changed(STEP_6, "d_logits @ W2.T", "d_logits @ W2"), "for d_h it has to be transposed"),
         (changed(STEP_6, "h.T @ d_logits", "d_logits.T @ h"), "right after transposing"),
         (
             changed(STEP_6, "d_logits.sum(dim=0)", "d_logits.mean(dim=0)"),
-            "every number is 0.2 times the expected one",
+            "every number is 0.03125 times the expected one",
         ),
-        (changed(STEP_6, "d_logits.sum(dim=0)", "d_logits"), "shape (5, 4), expected (4,)"),
-        (changed(STEP_6, "d_logits.sum(dim=0)", "d_logits.sum(dim=1)"), "length 5, expected 4"),
+        (changed(STEP_6, "d_logits.sum(dim=0)", "d_logits"), "shape (32, 27), expected (27,)"),
+        (changed(STEP_6, "d_logits.sum(dim=0)", "d_logits.sum(dim=1)"), "length 32, expected 27"),
     ],
     "# Exercise 1, step 7": [
         (changed(STEP_7, "d_h * (pre > 0)", "d_h"), "no gate is shut"),
-        (changed(STEP_7, "pre > 0", "d_h > 0"), "numbers are wrong"),
-        (changed(STEP_7, "d_h * (pre > 0)", "d_h * pre"), "numbers are wrong"),
-        (changed(STEP_7, "d_h * (pre > 0)", "pre > 0"), "expected torch.float64"),
+        (changed(STEP_7, "pre > 0", "d_h > 0"), "the gate looks at pre"),
+        (changed(STEP_7, "d_h * (pre > 0)", "d_h * pre"), "the slope of an open gate is 1, not pre"),
+        (changed(STEP_7, "d_h * (pre > 0)", "pre > 0"), "these are the gates alone"),
+        (
+            changed(STEP_7, "d_h * (pre > 0)", "d_h if pre > 0 else 0 * d_h"),
+            "a table has no single truth value",
+        ),
     ],
     "# Exercise 1, step 8": [
         (changed(STEP_8, "d_pre * gamma", "d_pre"), "d_xhat lacks the factor gamma"),
         (changed(STEP_8, "(d_pre * xhat).sum(dim=0)", "d_pre.sum(dim=0)"), "d_gamma lacks the factor xhat"),
-        (changed(STEP_8, "(d_pre * xhat).sum(dim=0)", "d_pre * xhat"), "shape (5, 4), expected (4,)"),
+        (changed(STEP_8, "(d_pre * xhat).sum(dim=0)", "d_pre * xhat"), "shape (32, 200), expected (200,)"),
         (
             changed(STEP_8, "    d_beta = d_pre.sum(dim=0)", "    d_beta = d_pre.mean(dim=0)"),
-            "0.2 times the expected",
+            "0.03125 times the expected",
         ),
     ],
     "# Exercise 1, step 9": [
         (changed(STEP_9, "-0.5 *", "0.5 *"), "the sign of every number is reversed"),
         (changed(STEP_9, "-0.5 *", "-1.0 *"), "every number is 2 times the expected one"),
         (changed(STEP_9, "-0.5 * invstd**3 * d_invstd", "d_invstd"), "d_var lacks the slope of the power"),
-        (changed(STEP_9, "invstd**3", "invstd**-1.5"), "'d_var' is wrong"),
+        (changed(STEP_9, "invstd**3", "invstd**-1.5"), "invstd is not var"),
+        (
+            changed(STEP_9, "invstd**3", "(centred**2).mean(dim=0, keepdim=True) ** -1.5"),
+            "the tiny 1e-5 under the root is missing",
+        ),
+        (changed(STEP_9, " * d_invstd", ""), "d_var lacks the slope that arrives"),
         (changed(STEP_9, ", keepdim=True", ""), "the numbers are right, only the shape is not"),
     ],
     "# Exercise 1, step 10": [
         (changed(STEP_10, " + 2 * centred * d_squares", ""), "missing: the path through the variance"),
         (changed(STEP_10, "d_xhat * invstd + 2", "2"), "missing: the path through the product"),
-        (changed(STEP_10, " / len(centred)", ""), "every number is 5 times the expected one"),
+        (changed(STEP_10, " / len(centred)", ""), "every number is 32 times the expected one"),
         (
             changed(STEP_10, " / len(centred)", " / (len(centred) - 1)"),
-            "every number is 1.25 times the expected one",
+            "every number is 1.03226 times the expected one",
         ),
-        (changed(STEP_10, "2 * centred", "centred"), "'d_centred' is wrong"),
+        (changed(STEP_10, "2 * centred", "centred"), "the 2 is missing"),
+        (changed(STEP_10, "2 * centred * d_squares", "2 * centred * d_var"), "the division by N is missing"),
+        (changed(STEP_10, ".expand_as(centred)", ""), "N equal rows"),
     ],
     "# Exercise 1, step 11": [
         (changed(STEP_11, "d_centred + d_mean / len(d_centred)", "d_centred"), "the path through the mean"),
         (changed(STEP_11, "-d_centred", "d_centred"), "the sign of every number is reversed"),
-        (changed(STEP_11, " / len(d_centred)", ""), "'d_z' is wrong"),
-        (changed(STEP_11, "+ d_mean", "- d_mean"), "'d_z' is wrong"),
+        (changed(STEP_11, " / len(d_centred)", ""), "an N-th of d_mean"),
+        (changed(STEP_11, "+ d_mean", "- d_mean"), "d_mean has its minus already"),
     ],
     "# Exercise 1, step 12": [
         (LOST_ROWS, "of all rows that go to one letter a single one has arrived"),
@@ -216,8 +250,19 @@ REMARKS = {
         ),
         (
             changed(STEP_12, "    return d_C", "    return d_C / len(x)"),
-            "every number is 0.2 times the expected one",
+            "every number is 0.03125 times the expected one",
         ),
+        (
+            changed(STEP_12, "d_emb.shape[-1]", "10"),
+            "the tiny one has other sizes",
+        ),
+    ],
+    "# Exercise 1, step 13": [
+        (changed(SHORT, " - d_pre.mean(dim=0)", ""), "the mean path is missing"),
+        (changed(SHORT, " - xhat * (d_pre * xhat).mean(dim=0)", ""), "the variance path is missing"),
+        (changed(SHORT, "gamma * invstd * inner", "invstd * inner"), "the factor gamma is missing"),
+        (changed(SHORT, "gamma * invstd * inner", "gamma * inner"), "the factor invstd is missing"),
+        (SHORT.replace(".mean(", ".sum("), "the bars are means, not sums"),
     ],
 }
 
@@ -264,17 +309,26 @@ WRONG = (
             changed(CONVOLUTION, "(K - 1 - k)", "k"),
         ],
         "# Exercise 7": [
-            'diagnosis = dict.fromkeys("ABCDE", "1/N forgotten")',
+            'diagnosis = dict.fromkeys("VWXYZ", "1/N forgotten")',
             "diagnosis = dict(zip(patients, reversed(patients.values())))",
         ],
         "# Exercise 8": [
-            "def rough_backward(P, x, y, kept):\n    return backward(P, x, y, kept)",  # not rough
-            # below the output layer nothing is learned
+            "def rough_backward(P, x, y, kept):\n    return backward(P, x, y, kept)",  # it knows W2
+            # the layers below frozen, all or some of them
             "def rough_backward(P, x, y, kept):\n    slopes = backward(P, x, y, kept)\n"
-            '    return slopes | {"W1": 0 * slopes["W1"], "C": 0 * slopes["C"]}',
-            # one in twenty slopes: right on average, and too slow
+            '    return slopes | {name: 0 * slopes[name] for name in ("W1", "C", "gamma", "beta")}',
+            "def rough_backward(P, x, y, kept):\n    slopes = backward(P, x, y, kept)\n"
+            '    return slopes | {"W1": 0 * slopes["W1"]}',
+            # a tenth of the right slopes; noise over them; some of them
+            "def rough_backward(P, x, y, kept):\n    slopes = backward(P, x, y, kept)\n"
+            '    return slopes | {"W1": 0.1 * slopes["W1"]}',
+            "def rough_backward(P, x, y, kept):\n    slopes = backward(P, x, y, kept)\n"
+            "    return {name: g + 3 * g.std() * torch.randn(g.shape) for name, g in slopes.items()}",
             "def rough_backward(P, x, y, kept):\n    slopes = backward(P, x, y, kept)\n"
             "    return {name: g * (torch.rand(g.shape) < 0.05) for name, g in slopes.items()}",
+            # noise alone: it knows nothing of W2, nor of the logits
+            "def rough_backward(P, x, y, kept):\n    slopes = backward(P, x, y, kept)\n"
+            '    return {n: g if n in ("W2", "b2") else 0.01 * torch.randn(g.shape) for n, g in slopes.items()}',
             changed(
                 ROUGH,
                 "torch.randn(200, 27, generator=torch.Generator().manual_seed(7)) * 0.007",
@@ -292,9 +346,6 @@ RIGHT = {
     ],
     "# Exercise 1, step 4": [
         "def step_4(d_p, d_total, inverse):\n    return d_total.expand_as(d_p) + inverse * d_p"
-    ],
-    "# Exercise 1, step 5": [
-        "def step_5(d_exps, exps):\n    d = exps * d_exps\n    return d, torch.zeros(len(d), 1, dtype=d.dtype)",
     ],
     "# Exercise 1, step 6": [
         'def step_6(d_logits, h, W2):\n    return d_logits.matmul(W2.t()), torch.einsum("ni,nk->ik", h, d_logits), '
@@ -336,5 +387,9 @@ RIGHT = {
         d_k[: t + 1] += d_s[:, None] * q[t]
     return d_q, d_k, d_v
 """,
+    ],
+    "# Exercise 8": [
+        changed(ROUGH, "manual_seed(7)", "manual_seed(3)"),
+        changed(ROUGH, "* 0.007", ".sign() * 0.01"),
     ],
 }
