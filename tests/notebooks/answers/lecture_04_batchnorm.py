@@ -60,7 +60,9 @@ WRONG = {
         changed(STEP, " + beta", ""),
         changed(STEP, "return out, new_mean, new_var", "return out"),
         # right numbers, but the arguments are changed
-        changed(STEP, "(1 - momentum) * running_mean + momentum * mean", "running_mean.lerp_(mean, momentum)"),
+        changed(
+            STEP, "(1 - momentum) * running_mean + momentum * mean", "running_mean.lerp_(mean, momentum)"
+        ),
     ],
     "# Exercise 3": [
         changed(SATURATION, "out.abs()", "out"),
