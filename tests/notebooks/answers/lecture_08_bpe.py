@@ -1,11 +1,31 @@
 """Answers to the exercises of lecture 8: the usual wrong ones, and others that are right."""
 
-_DROPOUT = (
-    "def encode_with_dropout(ids, rank, p, rng):\n    while True:\n"
-    "        kept = [pair for pair in pairwise(ids) if pair in rank and {keep}]\n"
-    "        if not kept:\n            return ids\n"
-    "        best = {best}\n        ids = replace(ids, best, {new})"
-)
+from .edits import changed
+
+_MERGES = """def my_merges(text, n_merges):
+    ids = list(text.encode())
+    merges = []
+    for new in range(256, 256 + n_merges):
+        counts = Counter(pairwise(ids))
+        if not counts or max(counts.values()) < 2:
+            break
+        pair = best_pair(counts)
+        merges.append(pair)
+        ids = replace(ids, pair, new)
+    return merges
+"""
+_RANKS = """def encode_from_ranks(raw, ranks):
+    parts = [raw[i : i + 1] for i in range(len(raw))]
+    while True:
+        found = []
+        for i in range(len(parts) - 1):
+            if parts[i] + parts[i + 1] in ranks:
+                found.append((ranks[parts[i] + parts[i + 1]], i))
+        if not found:
+            return [ranks[part] for part in parts]
+        rank, i = min(found)
+        parts[i : i + 2] = [parts[i] + parts[i + 1]]
+"""
 _FRAME = (
     "def code_point(raw):\n    first = raw[0]\n"
     "    n = 1 if first < 128 else 2 if first >> 5 == 6 else 3 if first >> 4 == 14 else 4 if first >> 3 == 30 else 0\n"
@@ -14,94 +34,82 @@ _FRAME = (
     "    for b in raw[1:]:\n        if {test}:\n            raise ValueError\n"
     "        number = number << 6 | b & 0x3F\n    return number"
 )
+_SPLIT = """def split_special(text, special):
+    longest_first = sorted(special, key=len, reverse=True)
+    pattern = "|".join([regex.escape(token) for token in longest_first])
+    return [part for part in regex.split(f"({pattern})", text) if part]
+"""
 _DIGITS = r"\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))"
-_RIGHT = {
-    "keep": "not rng.random() < p",
-    "best": "min(kept, key=rank.get)",
-    "new": "256 + rank[best]",
-}
+_PATIENTS = "diagnosis = dict(zip('ABCDE', {kinds}, strict=True))"
 
 WRONG = {
     "# Exercise 1": [
-        # no check of the bytes that follow
-        "def code_point(raw):\n    first, *rest = raw\n    number = first & (0x7F >> len(raw) if rest else 0x7F)\n"
-        "    for byte in rest:\n        number = number << 6 | byte & 0x3F\n    return number",
-        # only what two bytes can hold
-        "def code_point(raw):\n    return ord(bytes(raw).decode()) & 0x7FF",
-        # only the top bit of what follows is looked at, and only of the last byte
-        _FRAME.format(test="not b & 0x80"),
-        _FRAME.format(test="b is raw[-1] and b >> 6 != 2"),
-        _FRAME.format(test="b is raw[1] and b >> 6 != 2"),
-        # Latin-1
-        "def code_point(raw):\n    return ord(bytes(raw).decode('latin-1')[0])",
-        # the payload of the first byte is taken whole
-        "def code_point(raw):\n    bytes(raw).decode()\n    number = raw[0]\n"
-        "    for byte in raw[1:]:\n        number = number << 6 | byte & 0x3F\n    return number",
-        # seven bits a byte
-        "def code_point(raw):\n    ord(bytes(raw).decode())\n    number = raw[0] & (0x7F >> len(raw))\n"
-        "    for byte in raw[1:]:\n        number = number << 7 | byte & 0x3F\n    return number",
-    ],
-    "# Exercise 2": [
         'first_pair = ("b", "a")\nsecond_pair = ("Z", "Z")\nsymbols_left = 4',
         'first_pair = ("a", "b")\nsecond_pair = ("Z", "c")\nsymbols_left = 4',
         'first_pair = ("a", "b")\nsecond_pair = ("Z", "Z")\nsymbols_left = 3',  # as if overlaps could be replaced
         'first_pair = "ab"\nsecond_pair = "abab"\nsymbols_left = 5',
     ],
+    "# Exercise 2": [
+        changed(_MERGES, " or max(counts.values()) < 2", ""),  # goes on with pairs that occur once
+        changed(_MERGES, "best_pair(counts)", "max(counts, key=counts.get)"),  # ties by chance
+        changed(_MERGES, "ids = replace(ids, pair, new)", "replace(ids, pair, new)"),  # the result is dropped
+        changed(_MERGES, "replace(ids, pair, new)", "replace(ids, pair, 256)"),  # always the same symbol
+        changed(_MERGES, "not counts or ", ""),  # an empty text
+        changed(_MERGES, "merges.append(pair)", "merges.append(new)"),
+        "def my_merges(text, n_merges):\n    return list(train_naive(text, n_merges)[0])",
+    ],
     "# Exercise 3": [
-        "digits_from_the_right = bpe.GPT4_PATTERN",  # from the left
-        r'digits_from_the_right = bpe.GPT4_PATTERN.replace(r"\p{N}{1,3}", r"\p{N}")',  # one by one
+        changed(_RANKS, "min(found)", "max(found)"),  # the last one first
+        changed(_RANKS, "min(found)", "found[0]"),  # from left to right, whatever the rank
+        changed(_RANKS, "min(found)", "min(found, key=lambda item: (item[0], -item[1]))"),  # the rightmost
+        changed(_RANKS, "[ranks[part] for part in parts]", "parts"),
+        "def encode_from_ranks(raw, ranks):\n    return encode_longest(raw, ranks)",
+        "def encode_from_ranks(raw, ranks):\n    return list(raw)",
+        "def encode_from_ranks(raw, ranks):\n    return [ranks[raw]]",
+    ],
+    "# Exercise 4": [
+        # no check of the bytes that follow
+        "def code_point(raw):\n    first, *rest = raw\n    number = first & (0x7F >> len(raw) if rest else 0x7F)\n"
+        "    for byte in rest:\n        number = number << 6 | byte & 0x3F\n    return number",
+        # only what two bytes can hold
+        "def code_point(raw):\n    return ord(bytes(raw).decode()) & 0x7FF",
+        # only the top bit of what follows is looked at, and only of one byte
+        _FRAME.format(test="not b & 0x80"),
+        _FRAME.format(test="b is raw[-1] and b >> 6 != 2"),
+        _FRAME.format(test="b is raw[1] and b >> 6 != 2"),
+        # Latin-1
+        "def code_point(raw):\n    return ord(bytes(raw).decode('latin-1')[0])",
+        # seven bits a byte
+        "def code_point(raw):\n    ord(bytes(raw).decode())\n    number = raw[0] & (0x7F >> len(raw))\n"
+        "    for byte in raw[1:]:\n        number = number << 7 | byte & 0x3F\n    return number",
+    ],
+    "# Exercise 5": [
+        changed(_SPLIT, ", reverse=True", ""),  # the shortest first
+        changed(_SPLIT, "regex.escape(token)", "token"),  # | means or
+        changed(_SPLIT, 'f"({pattern})"', "pattern"),  # the tokens are lost
+        changed(_SPLIT, " if part", ""),  # empty parts
+        "def split_special(text, special):\n    return text.split(special[0])",
+    ],
+    "# Exercise 6": [
+        "digits_from_the_right = GPT4_PATTERN",  # from the left
+        r'digits_from_the_right = GPT4_PATTERN.replace(r"\p{N}{1,3}", r"\p{N}")',  # one by one
         # nothing after a letter in the number's rest: 1234567 stays as one
-        r'digits_from_the_right = bpe.GPT4_PATTERN.replace(r"\p{N}{1,3}", r"\p{N}+")',
+        r'digits_from_the_right = GPT4_PATTERN.replace(r"\p{N}{1,3}", r"\p{N}+")',
         # the look ahead does not ask for the end of the number
-        r'digits_from_the_right = bpe.GPT4_PATTERN.replace(r"\p{N}{1,3}", r"\p{N}{1,3}(?=(?:\p{N}{3})*)")',
+        r'digits_from_the_right = GPT4_PATTERN.replace(r"\p{N}{1,3}", r"\p{N}{1,3}(?=(?:\p{N}{3})*)")',
         r'digits_from_the_right = r"\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))"',  # all else is lost
         "digits_from_the_right = 3",
         # GPT-2's rest, a rest that loses characters, and digits that are not all numbers
         f'digits_from_the_right = r"{_DIGITS}" r"| ?\\p{{L}}+| ?[^\\s\\p{{L}}\\p{{N}}]+[\\r\\n]*|\\s+"',
         f'digits_from_the_right = r"{_DIGITS}" r"| ?\\p{{L}}+|[=+,;]\\n?| "',
-        r'digits_from_the_right = bpe.GPT4_PATTERN.replace(r"\p{N}{1,3}", r"\d{1,3}(?=(?:\d{3})*(?!\d))")',
+        r'digits_from_the_right = GPT4_PATTERN.replace(r"\p{N}{1,3}", r"\d{1,3}(?=(?:\d{3})*(?!\d))")',
     ],
-    "# Exercise 4": [
-        # the longest token first
-        "def fewest_tokens(raw, tokens):\n    n = i = 0\n    while i < len(raw):\n"
-        "        i += next(k for k in range(len(raw) - i, 0, -1) if raw[i : i + k] in tokens)\n        n += 1\n"
-        "    return n",
-        # the longest token first, from the right
-        "def fewest_tokens(raw, tokens):\n    n = 0\n    while raw:\n"
-        "        raw = raw[: -max(k for k in range(1, len(raw) + 1) if raw[-k:] in tokens)]\n        n += 1\n"
-        "    return n",
-        "def fewest_tokens(raw, tokens):\n    return len(own.encode(raw.decode()))",  # byte pairs
-        "def fewest_tokens(raw, tokens):\n    return len(raw)",
-        # one too many
-        "def fewest_tokens(raw, tokens):\n    fewest = [1] + [math.inf] * len(raw)\n"
-        "    for j in range(1, len(raw) + 1):\n"
-        "        fewest[j] = 1 + min(fewest[i] for i in range(j) if raw[i:j] in tokens)\n    return fewest[-1]",
+    "# Exercise 7": [
+        "diagnosis = dict.fromkeys('ABCDE', 'healthy')",
+        _PATIENTS.format(kinds="kinds_of_patient"),  # in the order of the text
+        _PATIENTS.format(kinds="list(patients.values())[::-1]"),
     ],
-    "# Exercise 5": [
-        _DROPOUT.format(**_RIGHT | {"keep": "True"}),  # no chance in it
-        _DROPOUT.format(**_RIGHT | {"keep": "rng.random() < p"}),  # the wrong way round
-        _DROPOUT.format(**_RIGHT | {"best": "max(kept, key=rank.get)"}),  # the last merge first
-        _DROPOUT.format(**_RIGHT | {"best": "kept[0]"}),  # the leftmost first
-        _DROPOUT.format(**_RIGHT | {"new": "rank[best]"}),
-        # drawn once for each pair, before the loop
-        "def encode_with_dropout(ids, rank, p, rng):\n"
-        "    kept = {pair: r for pair, r in rank.items() if rng.random() >= p}\n    ids = list(ids)\n"
-        "    while True:\n"
-        "        found = [(kept[q], i) for i, q in enumerate(zip(ids, ids[1:], strict=False)) if q in kept]\n"
-        "        if not found:\n            return ids\n"
-        "        r, i = min(found)\n        ids[i : i + 2] = [256 + r]",
-        # waits for luck, which with p = 1 never comes
-        "def encode_with_dropout(ids, rank, p, rng):\n    while True:\n"
-        "        pairs = [pair for pair in pairwise(ids) if pair in rank]\n"
-        "        if not pairs:\n            return ids\n"
-        "        kept = [pair for pair in pairs if rng.random() >= p]\n"
-        "        if kept:\n            best = min(kept, key=rank.get)\n"
-        "            ids = replace(ids, best, 256 + rank[best])",
-        # drawn once for the word
-        "def encode_with_dropout(ids, rank, p, rng):\n    if rng.random() < p:\n        return ids\n"
-        "    return own.encode(bytes(ids).decode())",
-    ],
-    "# Exercise 6": [
+    "# Exercise 8": [
         'times = {"eng": 1, "deu": 1, "ell": 1, "hin": 1, "kor": 1, "mya": 1}',
         'times = {"eng": 10, "deu": 10, "ell": 20, "hin": 30, "kor": 10, "mya": 50}',  # by bytes
         'times = {"eng": 1, "deu": 2, "ell": 4, "hin": 4, "kor": 2, "mya": 82}',  # fair, but at too high a price
@@ -112,40 +120,57 @@ WRONG = {
 }
 
 RIGHT = {
-    "# Exercise 1": [
+    "# Exercise 2": [
+        # without the helpers
+        """def my_merges(text, n_merges):
+    ids, merges = list(text.encode()), []
+    while len(merges) < n_merges:
+        counts = {}
+        for pair in zip(ids, ids[1:]):
+            counts[pair] = counts.get(pair, 0) + 1
+        often = [(-n, pair) for pair, n in counts.items() if n > 1]
+        if not often:
+            return merges
+        a, b = min(often)[1]
+        out = []
+        for i in ids:
+            if out and out[-1] == a and i == b:
+                out[-1] = 256 + len(merges)
+            else:
+                out.append(i)
+        ids = out
+        merges.append((a, b))
+    return merges
+""",
+    ],
+    "# Exercise 3": [
+        _RANKS,
+        # with the merges found again
+        """def encode_from_ranks(raw, ranks):
+    return Tokenizer(*merges_from_ranks(ranks)).encode_bytes(raw)
+""",
+    ],
+    "# Exercise 4": [
         """def code_point(raw):
     (character,) = bytes(raw).decode("utf-8")
     return int.from_bytes(character.encode("utf-32-be"), "big")
 """,
     ],
-    "# Exercise 4": [
-        """def fewest_tokens(raw, tokens):
-    from functools import cache
-
-    @cache
-    def fewest(i):
-        if i == len(raw):
-            return 0
-        return min((1 + fewest(j) for j in range(i + 1, len(raw) + 1) if raw[i:j] in tokens), default=math.inf)
-
-    return fewest(0)
-""",
-    ],
     "# Exercise 5": [
-        """def encode_with_dropout(ids, rank, p, rng):
-    ids = list(ids)
-    while True:
-        found = []
-        for i in range(len(ids) - 1):
-            if (ids[i], ids[i + 1]) in rank and rng.random() >= p:
-                found.append((rank[ids[i], ids[i + 1]], i))
-        if not found:
-            return ids
-        r, i = min(found)
-        ids[i : i + 2] = [256 + r]
+        """def split_special(text, special):
+    parts, plain, i = [], "", 0
+    while i < len(text):
+        here = [token for token in special if text.startswith(token, i)]
+        if here:
+            token = max(here, key=len)
+            parts += [plain, token]
+            plain, i = "", i + len(token)
+        else:
+            plain, i = plain + text[i], i + 1
+    return [part for part in [*parts, plain] if part]
 """,
     ],
-    "# Exercise 6": [
+    "# Exercise 8": [
         """times = {"eng": 2, "deu": 4, "ell": 8, "hin": 8, "kor": 4, "mya": 72}
 """,
     ],
