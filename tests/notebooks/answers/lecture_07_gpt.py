@@ -1,121 +1,122 @@
 """Answers to the exercises of lecture 7: the usual wrong ones, and others that are right."""
 
-_TOP_P = (
-    "def top_p(probabilities, p):\n    ordered, order = probabilities.sort(descending=True, stable=True)\n"
-    "    kept = torch.where({keep}, ordered, 0.0)\n"
-    "    return torch.zeros_like(probabilities).scatter(0, order, kept{scale})"
-)
-_GROUPED = (
-    "def grouped_step(q, k, v, keys, values):\n"
-    "    keys, values = torch.cat([keys, k], dim=2), torch.cat([values, v], dim=2)\n"
-    "    times = q.shape[1] // k.shape[1]\n    K, V = keys.{repeat}, values.{repeat}\n"
-    "    weights = torch.softmax(q @ K.mT / math.sqrt({size}), dim=-1)\n    return weights @ V, {caches}"
-)
-_INTERLEAVE = "repeat_interleave(times, dim=1)"
-_BEST = (
-    "def best_from(some_batches):\n"
-    "    config = gpt.GPTConfig.modern(66, 32, n_layer=2, n_head=4, n_embd={width})\n"
-    "    model = gpt.GPT(config, torch.Generator().manual_seed(0))\n"
-    "    fit(model, some_batches, {steps}, 0.003, progress=False)\n    return model"
-)
+from .edits import changed
+
+HEAD = """def my_head(x, W_Q, W_K, W_V):
+    q, k, v = x @ W_Q, x @ W_K, x @ W_V
+    scores = q @ k.T / q.shape[1] ** 0.5
+    future = torch.ones_like(scores, dtype=torch.bool).triu(1)
+    weights = torch.softmax(scores.masked_fill(future, -torch.inf), dim=1)
+    return weights @ v, weights
+"""
+STEP = """def one_step(x_new, W_Q, W_K, W_V, keys, values):
+    keys = torch.cat([keys, x_new @ W_K])
+    values = torch.cat([values, x_new @ W_V])
+    weights = torch.softmax(x_new @ W_Q @ keys.T / keys.shape[1] ** 0.5, dim=1)
+    return weights @ values, keys, values
+"""
+COUNT = """def count_gpt(vocab_size, n_layer, n_head, n_embd):
+    C, inner = n_embd, 32 * math.ceil(8 * n_embd / 3 / 32)
+    block = 4 * C**2 + 3 * C * inner + 2 * C + 2 * (C // n_head)
+    return vocab_size * C + n_layer * block + C
+"""
+GROUPED = """def grouped_attention(q, k, v):
+    B, H, T, d = q.shape
+    G = k.shape[1]
+    grouped = q.view(B, G, H // G, T, d)
+    out, _ = attend(grouped, k[:, :, None], v[:, :, None])
+    return out.reshape(B, H, T, d)
+"""
+TINY = "torch.manual_seed(0)\ncontender = GPT(66, 32, n_layer=2, n_head=4, n_embd=64)\n"
 
 WRONG = {
     "# Exercise 1": [
-        "def window_mask(T, width):\n    return torch.ones(T, T, dtype=torch.bool).tril()",  # no window
-        "def window_mask(T, width):\n    ones = torch.ones(T, T, dtype=torch.bool)\n"
-        "    return ones.tril() & ones.triu(-width)",  # one position too many
-        "def window_mask(T, width):\n    ones = torch.ones(T, T, dtype=torch.bool)\n"
-        "    return ones.triu() & ones.tril(width - 1)",  # the future
-        "def window_mask(T, width):\n    ones = torch.ones(T, T, dtype=torch.bool)\n"
-        "    return ~(ones.tril() & ones.triu(1 - width))",  # what is forbidden
-        "def window_mask(T, width):\n    ones = torch.ones(T, T)\n"
-        "    return ones.tril() * ones.triu(1 - width)",  # numbers, not truth values
+        # not divided by the root
+        "weights_by_hand = [0.1, 0.9]\noutput_by_hand = [0.8, 3.6]",
+        # the positions exchanged
+        "weights_by_hand = [0.75, 0.25]\noutput_by_hand = [6.0, 1.0]",
     ],
     "# Exercise 2": [
-        "weights_by_hand = [0.1, 0.9]\noutput_by_hand = [0.8, 3.6]",  # not divided
-        "weights_by_hand = [0.5, 0.5]\noutput_by_hand = [4.0, 2.0]",  # averaged
-        "weights_by_hand = [0.75, 0.25]\noutput_by_hand = [6.0, 1.0]",  # the other way round
-        "weights_by_hand = [0.0, 1.0]\noutput_by_hand = [0.0, 4.0]",  # the largest alone
-        "weights_by_hand = [0.25, 0.75]\noutput_by_hand = [8.0, 4.0]",  # values added, not weighed
+        changed(HEAD, " / q.shape[1] ** 0.5", ""),
+        changed(HEAD, " / q.shape[1] ** 0.5", " / x.shape[1] ** 0.5"),
+        changed(HEAD, "dim=1", "dim=0"),
+        changed(HEAD, ".triu(1)", ".triu(0)"),
+        changed(HEAD, ".masked_fill(future, -torch.inf)", ""),
+        changed(HEAD, "scores.masked_fill(future, -torch.inf)", "scores.masked_fill(future, 0.0)"),
+        changed(HEAD, "weights @ v, weights", "weights @ v"),
     ],
     "# Exercise 3": [
-        _TOP_P.format(keep="ordered.cumsum(0) < p", scale=" / kept.sum()"),  # without the one that reaches p
-        _TOP_P.format(keep="ordered.cumsum(0) <= p", scale=" / kept.sum()"),
-        _TOP_P.format(keep="ordered.cumsum(0) - ordered <= p", scale=" / kept.sum()"),  # one more than needed
-        _TOP_P.format(keep="ordered.cumsum(0) - ordered < p", scale=""),  # not divided by the rest's sum
-        "def top_p(probabilities, p):\n    ordered, _ = probabilities.sort(descending=True)\n"
-        "    kept = torch.where(ordered.cumsum(0) - ordered < p, ordered, 0.0)\n"
-        "    return kept / kept.sum()",  # not put back in place
-        "def top_p(probabilities, p):\n    kept = torch.where(probabilities >= p, probabilities, 0.0)\n"
-        "    return kept / kept.sum()",  # a threshold for each
+        "def window_mask(T, width):\n    return torch.ones(T, T, dtype=torch.bool).tril()",
+        "def window_mask(T, width):\n    t, s = torch.arange(T)[:, None], torch.arange(T)\n"
+        "    return (s <= t) & (s >= t - width)",
+        "def window_mask(T, width):\n    s, t = torch.arange(T)[:, None], torch.arange(T)\n"
+        "    return (s <= t) & (s > t - width)",
+        "def window_mask(T, width):\n    t, s = torch.arange(T)[:, None], torch.arange(T)\n"
+        "    return (s < t) & (s > t - width)",
     ],
     "# Exercise 4": [
-        _GROUPED.format(repeat="repeat(1, times, 1, 1)", size="q.shape[-1]", caches="keys, values"),
-        _GROUPED.format(repeat=_INTERLEAVE, size="q.shape[-1]", caches="K, V"),  # the copies are stored
-        _GROUPED.format(repeat=_INTERLEAVE, size="q.shape[1] * q.shape[-1]", caches="keys, values"),
-        "def grouped_step(q, k, v, keys, values):\n"  # the new position does not see itself
-        "    times = q.shape[1] // k.shape[1]\n"
-        "    K, V = keys.repeat_interleave(times, 1), values.repeat_interleave(times, 1)\n"
-        "    weights = torch.softmax(q @ K.mT / math.sqrt(q.shape[-1]), dim=-1)\n"
-        "    return weights @ V, torch.cat([keys, k], dim=2), torch.cat([values, v], dim=2)",
-        "def grouped_step(q, k, v, keys, values):\n"  # the newest in front
-        "    keys, values = torch.cat([k, keys], dim=2), torch.cat([v, values], dim=2)\n"
-        "    out = F.scaled_dot_product_attention(q, keys, values, enable_gqa=True)\n"
-        "    return out, keys, values",
+        changed(STEP, "torch.cat([keys, x_new @ W_K])", "torch.cat([x_new @ W_K, keys])"),
+        # the new position does not see itself
+        "def one_step(x_new, W_Q, W_K, W_V, keys, values):\n"
+        "    weights = torch.softmax(x_new @ W_Q @ keys.T / keys.shape[1] ** 0.5, dim=1)\n"
+        "    return weights @ values, torch.cat([keys, x_new @ W_K]), torch.cat([values, x_new @ W_V])",
+        changed(STEP, " / keys.shape[1] ** 0.5", ""),
+        changed(STEP, "return weights @ values, keys, values", "return weights @ values"),
     ],
     "# Exercise 5": [
-        'leaks = {"A": True, "B": True, "C": True, "D": True, "E": True, "F": True}',
-        'leaks = {"A": False, "B": True, "C": False, "D": True, "E": True, "F": True}',  # what 7.3 showed, undone
-        'leaks = {"A": True, "B": True, "C": False, "D": True, "E": False, "F": True}',
-        'leaks = {"A": False, "B": True, "C": False, "D": False, "E": False, "F": True}',
-        'leaks = {"A": False, "B": True, "C": False, "D": True, "E": False, "F": False}',
+        changed(COUNT, "+ n_layer * block + C", "+ n_layer * block"),
+        changed(COUNT, "vocab_size * C", "2 * vocab_size * C"),
+        changed(COUNT, " + 2 * (C // n_head)", ""),
+        changed(COUNT, "2 * (C // n_head)", "2 * C"),
+        changed(COUNT, "3 * C * inner", "2 * C * inner"),
     ],
     "# Exercise 6": [
-        _BEST.format(width=64, steps=60),  # one pass, AdamW
-        _BEST.format(width=128, steps=20),  # too large
-        "def best_from(some_batches):\n    return gpt.GPT(gpt.GPTConfig(66, 32, 2, 4, 64))",  # untrained
-        "def best_from(some_batches):\n"  # looks ahead
-        "    torch.manual_seed(0)\n"
-        "    model = OurGPT(66, 32, 1, 4, 64, causal=False)\n"
-        "    fit(model, some_batches * 2, 120, 0.003, progress=False)\n    return model",
+        # heads dealt like cards instead of in groups
+        "def grouped_attention(q, k, v):\n    n = q.shape[1] // k.shape[1]\n"
+        "    return attend(q, k.repeat(1, n, 1, 1), v.repeat(1, n, 1, 1))[0]",
+        "def grouped_attention(q, k, v):\n    return attend(q, k, v)[0]",
+        # not causal
+        "def grouped_attention(q, k, v):\n    n = q.shape[1] // k.shape[1]\n"
+        "    k, v = k.repeat_interleave(n, dim=1), v.repeat_interleave(n, dim=1)\n"
+        "    return F.scaled_dot_product_attention(q, k, v)",
+    ],
+    "# Exercise 7": [
+        "diagnosis = dict.fromkeys('ABCD', 'no mask')",
+        "diagnosis = dict(zip(kinds, reversed(kinds.values())))",
+    ],
+    "# Exercise 8": [
+        TINY,  # not trained
+        TINY.replace("n_embd=64", "n_embd=96")
+        + "losses = fit(contender, text_batches(train_ids, 32, 4), 2, lr=0.01)",
     ],
 }
 
 RIGHT = {
-    "# Exercise 1": [
-        """def window_mask(T, width):
-    ones = torch.ones(T, T, dtype=torch.bool)
-    return ones.tril() & ones.triu(1 - width)
-""",
-        """def window_mask(T, width):
-    import numpy
-
-    return torch.from_numpy(numpy.tri(T, dtype=bool) & ~numpy.tri(T, k=-width, dtype=bool))
-""",
-    ],
+    "# Exercise 1": ["weights_by_hand = torch.tensor([1 / 4, 3 / 4])\noutput_by_hand = (2, 3)"],
     "# Exercise 2": [
-        """weights_by_hand = torch.tensor([0.25, 0.75])
-output_by_hand = (2, 3)
-""",
+        "def my_head(x, W_Q, W_K, W_V):\n    rows, mixtures = [], []\n    T, d = len(x), W_Q.shape[1]\n"
+        "    for t in range(T):\n"
+        "        scores = torch.stack([(x[t] @ W_Q) @ (x[s] @ W_K) / d**0.5 for s in range(t + 1)])\n"
+        "        p = torch.softmax(scores, dim=0)\n"
+        "        rows.append(F.pad(p, (0, T - 1 - t)))\n"
+        "        mixtures.append(sum(p[s] * (x[s] @ W_V) for s in range(t + 1)))\n"
+        "    return torch.stack(mixtures), torch.stack(rows)",
     ],
     "# Exercise 3": [
-        """def top_p(probabilities, p):
-    kept, total = [0.0] * len(probabilities), 0.0
-    for i in sorted(range(len(probabilities)), key=lambda i: probabilities[i].item(), reverse=True):
-        if total >= p:
-            break
-        kept[i] = probabilities[i].item()
-        total += kept[i]
-    return torch.tensor(kept, dtype=torch.float64) / sum(kept)
-""",
+        "def window_mask(T, width):\n    ones = torch.ones(T, T, dtype=torch.bool)\n"
+        "    return ones.tril() & ones.triu(1 - width)",
     ],
     "# Exercise 4": [
-        """def grouped_step(q, k, v, keys, values):
-    keys, values = torch.cat((keys, k), 2), torch.cat((values, v), 2)
-    B, H, _, d = q.shape
-    grouped = q.view(B, k.shape[1], H // k.shape[1], d)
-    weights = torch.softmax(grouped @ keys.transpose(2, 3) * d**-0.5, dim=-1)
-    return (weights @ values).view(B, H, 1, d), keys, values
-""",
+        "def one_step(x_new, W_Q, W_K, W_V, keys, values):\n"
+        "    K, V = torch.vstack([keys, x_new @ W_K]), torch.vstack([values, x_new @ W_V])\n"
+        "    return attend(x_new @ W_Q, K, V)[0], K, V",
+    ],
+    "# Exercise 5": [
+        "def count_gpt(vocab_size, n_layer, n_head, n_embd):\n"
+        "    return sum(p.numel() for p in GPT(vocab_size, 4, n_layer, n_head, n_embd).parameters())",
+    ],
+    "# Exercise 6": [
+        "def grouped_attention(q, k, v):\n    n = q.shape[1] // k.shape[1]\n"
+        "    return attend(q, k.repeat_interleave(n, dim=1), v.repeat_interleave(n, dim=1))[0]",
     ],
 }
