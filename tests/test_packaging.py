@@ -160,21 +160,26 @@ def test_a_wheel_holds_the_corpora_and_works_outside_the_checkout(from_wheel, tm
     assert out.stdout.split() == ["corpora", "30294", "50256"]
 
 
+def run_with_wheel(code, from_wheel, folder):
+    """Run code in this Python, with the package taken from the wheel."""
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(from_wheel)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
 def test_a_wheel_holds_the_trained_models(from_wheel, tmp_path):
     code = (
         "from nnhelpers import train; "
         "found = [train.load_trained(name) for name in train.TRAINED]; "
         "print(train.__file__, *[model.block_size for model, _ in found])"
     )
-    environment = {**os.environ, "PYTHONPATH": str(from_wheel)}
-    out = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
+    out = run_with_wheel(code, from_wheel, tmp_path)
+    assert out.returncode == 0, out.stderr
     assert out.stdout.split() == [str(from_wheel / "nnhelpers" / "train" / "__init__.py"), "512", "256"]
 
 
@@ -189,15 +194,7 @@ def test_every_module_can_be_imported_from_the_wheel(from_wheel, tmp_path):
         f"found = [importlib.import_module(name).__file__ for name in {names}]; "
         f"print(len(found), all(file.startswith({str(from_wheel)!r}) for file in found))"
     )
-    environment = {**os.environ, "PYTHONPATH": str(from_wheel)}
-    out = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=tmp_path,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    out = run_with_wheel(code, from_wheel, tmp_path)
     assert out.returncode == 0, out.stderr
     assert out.stdout.split() == [str(len(names)), "True"]
     assert (from_wheel / "nnhelpers" / "py.typed").is_file()
