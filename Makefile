@@ -7,13 +7,17 @@ ROOT   := $(if $(filter 0,$(shell id -u)),--allow-root)
 ONE    := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TQDM_DISABLE=1
 JOBS   ?= 2
 
-.PHONY: lab test lint execute cells kernels browser pythons bench corpora models clean
+.PHONY: lab test progress lint execute cells kernels browser site pythons bench corpora models clean
 
 lab: .venv/ready
 	$(BIN)/jupyter lab --notebook-dir=notebooks $(ROOT) $(LAB_ARGS)
 
 test: lint
 	$(ONE) $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --nbval --nbval-current-env --nbval-cell-timeout 300 tests notebooks
+
+# Says which exercises are solved, from the saved notebooks.
+progress: .venv/ready
+	@$(BIN)/python -m nnhelpers.course.progress notebooks
 
 lint: .venv/ready
 	$(BIN)/ruff check .
@@ -37,6 +41,10 @@ browser: .venv/ready
 	@command -v chromedriver >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver >/dev/null; } || { echo "make browser needs Chromium and ChromeDriver: sudo apt-get install chromium chromium-driver"; exit 1; }
 	$(ONE) $(BIN)/python tests/tools/browser.py $(NOTEBOOKS)
 
+# Makes the course a site in build/site, to be read without a server or a network.
+site: .venv/site
+	$(BIN)/python docs/build.py
+
 # Runs what needs no torch on every Python from 3.11 on that this machine has (installs numpy, regex and tqdm for each).
 pythons: .venv/ready
 	$(BIN)/python tests/tools/pythons.py
@@ -58,6 +66,10 @@ models: .venv/ready
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --requirement requirements.txt
 	$(BIN)/python -m pip install --quiet --no-deps --editable .
+	@touch $@
+
+.venv/site: .venv/ready docs/requirements.txt
+	$(BIN)/python -m pip install --quiet --constraint requirements.txt --requirement docs/requirements.txt
 	@touch $@
 
 clean:

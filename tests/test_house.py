@@ -41,6 +41,7 @@ WITHOUT_TORCH = [
     "terminal",
     "contracts",
     "course.checks",
+    "course.progress",
 ]
 
 

@@ -80,20 +80,25 @@ def test_ci_calls_the_test_command_of_the_readme():
     assert workflow["jobs"]["test"]["steps"][-1]["run"] == "make test"
 
 
-def test_make_knows_every_command_that_the_readme_names():
-    readme, makefile = (ROOT / "README.md").read_text(), (ROOT / "Makefile").read_text()
-    commands = set(re.findall(r"(?:`|\n    )make ([a-z]+)\b", readme))
+def pages() -> dict[Path, str]:
+    """The README and the pages behind it."""
+    paths = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    return {path: path.read_text(encoding="utf-8") for path in paths}
+
+
+def test_make_knows_every_command_that_the_pages_name():
+    makefile = (ROOT / "Makefile").read_text()
+    commands = set(re.findall(r"(?:`|\n    )make ([a-z]+)\b", "\n".join(pages().values())))
     assert {"lab", "test", "execute"} <= commands
     for command in commands:
         assert re.search(rf"^{command}:", makefile, re.M), command
 
 
-def test_every_path_that_the_readme_names_exists():
-    readme = (ROOT / "README.md").read_text()
-    paths = re.findall(r"\]\(([^)#:]+)\)", readme)
-    assert paths
-    for path in paths:
-        assert (ROOT / path).exists(), path
+def test_every_path_that_the_pages_name_exists():
+    for page, text in pages().items():
+        for path in re.findall(r"\]\(([^)#:]+)\)", text):
+            assert (page.parent / path).exists(), f"{page.name}: {path}"
+    assert "](docs/" in pages()[ROOT / "README.md"]
 
 
 def test_python_too_old_gets_a_sentence(tmp_path):

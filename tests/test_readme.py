@@ -1,4 +1,4 @@
-"""Every command and every piece of code in the README runs; the long ones on a small scale."""
+"""Every command and every piece of code in the README and the pages behind it runs; the long ones on a small scale."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from nnhelpers import data
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = "\n".join(
+    [README, *(path.read_text(encoding="utf-8") for path in sorted((ROOT / "docs").glob("*.md")))]
+)
 STEPS = "--steps 2 --warmup-steps 1 --batch-size 4 --gradient-accumulation-steps 1 --eval-every 2 --checkpoint-every 2"
 MACHINE = "--sample 3 --device cpu --no-compile"
 SIZES = "--n-layer 1 --n-head 2 --n-embd 16 --block-size 8"
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.S)
+    return re.findall(rf"```{language}\n(.*?)```", PAGES, flags=re.S)
 
 
 def run(command: list[str], folder: Path) -> str:
@@ -62,7 +65,7 @@ def shell_commands(folder: Path) -> None:
 
 
 def test_the_shell_commands_leave_what_they_say(folder):
-    for name in ("plays", "mine", "tuned", "mine-on-plays", "large", "gpt2"):
+    for name in ("own", "own-on-plays", "plays", "mine", "tuned", "mine-on-plays", "large", "gpt2"):
         assert (folder / "runs" / name / "best.safetensors").is_file(), name
     assert (folder / "tok.json").is_file()
 
@@ -79,7 +82,7 @@ def test_the_exported_folder_is_what_the_comment_says(folder):
     assert run([sys.executable, "-c", f"{code}\n{check}"], folder).endswith("ForCausalLM\n")
 
 
-@pytest.mark.parametrize("command", re.findall(r"\n    (make \w+)\n", README))
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"\n    (make \w+)\n", PAGES))))
 def test_make_commands_are_known_and_say_what_they_would_do(command):
     assert run([*command.split(), "-n"], ROOT)
 
@@ -89,7 +92,7 @@ def test_make_lab_reaches_jupyterlab():
 
 
 def test_jupyterlab_starts_without_make_too():
-    (line,) = re.findall(r"\n    \.venv/bin/python (-m jupyter lab .*)\n", README)
+    (line,) = re.findall(r"\n    \.venv/bin/python (-m jupyter lab .*)\n", PAGES)
     assert re.search(r"^4\.\d", run([sys.executable, *line.split(), "--version"], ROOT), flags=re.M)
 
 

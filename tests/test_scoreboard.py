@@ -141,19 +141,26 @@ def test_the_tables_in_the_notebooks_are_those_of_the_file():
             assert line in found, f"lecture {lecture}: {line}\n{shown}"
 
 
-def test_the_readme_shows_the_file():
-    readme = front_door.README.read_text(encoding="utf-8")
-    assert front_door.with_blocks(readme) == readme, "run make execute, or python tests/tools/front_door.py"
-    for name in ("front.png", "scoreboard.png", "scoreboard.json", "bench.json"):
+@pytest.mark.parametrize("path", front_door.PAGES, ids=lambda path: path.name)
+def test_the_pages_show_what_is_measured_and_stored(path):
+    page = path.read_text(encoding="utf-8")
+    message = "run make execute, or python tests/tools/front_door.py"
+    assert front_door.with_blocks(page, front_door.PAGES[path]) == page, message
+    assert set(re.findall(r"<!-- (?!end)([\w ]+) -->", page)) == set(front_door.PAGES[path])
+
+
+def test_the_pictures_are_the_stored_figures():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    for name in ("front.png", "scoreboard.png"):
         assert f"(data/{name})" in readme
     (figure,) = front_door.stored_figures("scoreboard-figure")
     assert (front_door.DATA / "scoreboard.png").read_bytes() == figure
     assert len(front_door.stored_figures("front")) == 6
 
 
-def test_a_readme_without_a_marker_gets_a_sentence():
+def test_a_page_without_a_marker_gets_a_sentence():
     with pytest.raises(ValueError, match="<!-- scoreboard names -->"):
-        front_door.with_blocks("no markers here")
+        front_door.with_blocks("no markers here", ["scoreboard names"])
 
 
 def test_losses_lie_between_nothing_and_uniform_and_counted_ones_do_not_move():

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import answers
@@ -15,8 +12,7 @@ import exercises
 import nbformat
 import pytest
 import quoted
-import standalone
-from bands import band_of, settle
+from bands import band_of
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from stored import NOTEBOOKS, ROOT, SKIPPED, tags, text_of
 
@@ -52,7 +48,7 @@ def test_outputs_are_those_of_one_run_from_top_to_bottom(path):
 
 TAGS = {
     *("band-2%", "band-10%", "band-30%", "band-2x"),
-    *("copy", "standalone", "exercise", "diagram", "front", "scoreboard-figure"),
+    *("copy", "exercise", "diagram", "front", "sample", "scoreboard-figure"),
     *("nbval-skip", "nbval-ignore-output", "raises-exception"),
 }
 
@@ -91,7 +87,7 @@ def test_cells_can_be_read_because_they_are_short(path):
         longest = 120 if "copy" in tags(cell) else 40
         assert cell.source.count("\n") <= longest, cell.source
     kinds = [tag for cell in code_cells(read(path)) for tag in tags(cell)]
-    assert "copy" in kinds or kinds.count("standalone") >= 4
+    assert "copy" in kinds
 
 
 @notebooks
@@ -198,68 +194,6 @@ def test_a_name_that_the_package_does_not_have_is_found():
     assert missing_names(text) == []
     text = "`data.nothing`, `nnhelpers.data.nothing()`, `nnhelpers.nothing.fit`, `nnhelpers.nothing`"
     assert len(missing_names(text)) == 4
-
-
-# Standalone cells
-
-
-def standalone_places(notebook: nbformat.NotebookNode) -> list[int]:
-    """Where the standalone cells stand among the code cells."""
-    return [i for i, cell in enumerate(code_cells(notebook)) if "standalone" in tags(cell)]
-
-
-WITH_STANDALONE_CELLS = [path for path in NOTEBOOKS if standalone_places(read(path))]
-can_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot split a process")
-
-
-@can_fork
-@pytest.mark.parametrize("path", WITH_STANDALONE_CELLS, ids=lambda path: path.stem)
-def test_standalone_cells_run_after_the_first_import_cell_alone(path):
-    notebook = read(path)
-    cells, places = code_cells(notebook), standalone_places(notebook)
-    found = run_standalone(path, places)
-    assert not found.pop("first")["error"]
-    assert [int(place) for place in found] == places
-    for place, cell in ((place, cells[place]) for place in places):
-        result = found[str(place)]
-        assert not result["error"], cell.source
-        assert not result["stderr"], cell.source
-        stdout = "".join(output.text for output in cell.outputs if output.output_type == "stream")
-        shown = [output.data.get("text/plain", "") for output in cell.outputs if "data" in output]
-        assert settle(result["stdout"], stdout, band_of(tags(cell))) == stdout, cell.source
-        assert len(result["shown"]) == len(shown), cell.source
-        for new, stored in zip(result["shown"], shown, strict=True):
-            assert settle(new, stored, band_of(tags(cell))) == stored, cell.source
-
-
-def run_standalone(path: Path, places: list[int]) -> dict[str, dict]:
-    """What each standalone cell gives, by its place; and the first cell, under "first"."""
-    command = [sys.executable, standalone.__file__, str(path), *map(str, places)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
-
-
-@can_fork
-def test_a_standalone_cell_sees_the_first_cell_and_no_other(tmp_path):
-    sources = [
-        "import math\nstate = [1]",
-        "state.append(2)\nmath.new = 3\nprint(state)\nstate",
-        "print(state, hasattr(math, 'new'))",
-        "undefined",
-        "import sys\nprint('warning', file=sys.stderr)",
-        "import matplotlib.pyplot as plt\nplt.plot([1])\nplt.show()",
-        "import os\nos._exit(3)",
-    ]
-    path = tmp_path / "made.ipynb"
-    nbformat.write(new_notebook(cells=[new_code_cell(source) for source in sources]), path)
-    found = run_standalone(path, [1, 2, 3, 4, 5, 6])
-    assert found["1"] == {"stdout": "[1, 2]\n", "stderr": "", "shown": ["[1, 2]"], "error": ""}
-    assert found["2"]["stdout"] == "[1] False\n"
-    assert found["3"]["error"].startswith("NameError")
-    assert found["4"]["stderr"] == "warning\n"
-    assert found["5"]["shown"] == ["<Figure size 640x480 with 1 Axes>"]
-    assert found["6"]["error"] == "the process died"
 
 
 # Exercises

@@ -1,4 +1,4 @@
-"""What the README shows of the results: tables from data/*.json, and pictures from the notebooks' stored figures."""
+"""What the README and the pages behind it show of the results: tables, pictures, a sample."""
 
 from __future__ import annotations
 
@@ -8,17 +8,24 @@ import math
 import re
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import get_args
 
 import nbformat
 from PIL import Image
-from stored import NOTEBOOKS, ROOT
+from stored import NOTEBOOKS, ROOT, tags, text_of
 
 from nnhelpers.course.scoreboard import Corpus, ScoreRow, load_scoreboard
 from nnhelpers.files import read_json, write_bytes
 
-README, DATA = ROOT / "README.md", ROOT / "data"
+DATA = ROOT / "data"
+# which blocks stand on which page, between `<!-- name -->` and `<!-- end -->`
+PAGES = {
+    ROOT / "README.md": ["sample"],
+    ROOT / "docs" / "scoreboard.md": [f"scoreboard {corpus}" for corpus in get_args(Corpus)],
+    ROOT / "docs" / "checking.md": ["lectures", "bench"],
+}
 
 
 def scoreboard(rows: Sequence[ScoreRow]) -> str:
@@ -45,7 +52,9 @@ def bench(content: dict) -> str:
         )
     machine = content["machine"]
     where = f"{machine['processor']}, one thread, Python {machine['python']}, torch {machine['torch']}"
-    return "\n".join([*lines, "", f"{machine['date']}, {where}. More in [data/bench.json](data/bench.json)."])
+    return "\n".join(
+        [*lines, "", f"{machine['date']}, {where}. More in [data/bench.json](../data/bench.json)."]
+    )
 
 
 def lectures() -> str:
@@ -58,32 +67,48 @@ def lectures() -> str:
     for path in NOTEBOOKS:
         cells = nbformat.read(path, as_version=4).cells
         words = sum(len(cell.source.split()) for cell in cells if cell.cell_type == "markdown")
-        tags = Counter(tag for cell in cells for tag in cell.metadata.get("tags", []))
+        n_tagged = Counter(tag for cell in cells for tag in tags(cell))
         figures = sum("image/png" in o.get("data", {}) for cell in cells for o in cell.get("outputs", []))
         lines.append(
-            f"| [{path.stem}](notebooks/{path.name}) | {words:,} | {len(cells)} | {figures} | {tags['exercise']} | "
-            f"{tags['copy'] + tags['standalone']} | {seconds.get(path.stem, '')} |"
+            f"| [{path.stem}](../notebooks/{path.name}) | {words:,} | {len(cells)} | {figures} | "
+            f"{n_tagged['exercise']} | {n_tagged['copy']} | {seconds.get(path.stem, '')} |"
         )
     return "\n".join(lines)
 
 
-def blocks() -> dict[str, str]:
-    """What stands between `<!-- name -->` and `<!-- end -->` in the README, by name."""
-    tables = {f"scoreboard {corpus}": scoreboard(load_scoreboard(corpus)) for corpus in get_args(Corpus)}
-    return {**tables, "bench": bench(read_json(DATA / "bench.json")), "lectures": lectures()}
+def sample() -> str:
+    """The last text that the cell tagged `sample` wrote: the trained model's, as it is stored in a notebook."""
+    (text,) = (
+        text_of(cell)
+        for path in NOTEBOOKS
+        for cell in nbformat.read(path, as_version=4).cells
+        if "sample" in tags(cell)
+    )
+    written = text.rpartition("---")[2].partition("\n")[2].strip()
+    return "\n".join(f"    {line}".rstrip() for line in written.split("\n")[:-1])  # the last line was cut off
 
 
-def with_blocks(readme: str) -> str:
-    """The README with its blocks made anew; a marker that is missing raises `ValueError`."""
-    for name, block in blocks().items():
-        pattern = rf"(?<=<!-- {re.escape(name)} -->\n).*?(?=\n<!-- end -->)"
+def block(name: str) -> str:
+    """What stands between `<!-- name -->` and `<!-- end -->`."""
+    makers = {"sample": sample, "lectures": lectures, "bench": lambda: bench(read_json(DATA / "bench.json"))}
+    makers |= {f"scoreboard {corpus}": partial(corpus_table, corpus) for corpus in get_args(Corpus)}
+    return makers[name]()
+
+
+def corpus_table(corpus: Corpus) -> str:
+    return scoreboard(load_scoreboard(corpus))
+
+
+def with_blocks(page: str, names: Sequence[str]) -> str:
+    """A page with its blocks made anew; a marker that is missing raises `ValueError`."""
+    for name in names:
+        pattern = rf"(?<=<!-- {re.escape(name)} -->\n).*?(?=<!-- end -->)"
         # a backslash in the block means itself
-        readme, n_found = re.subn(pattern, block.replace("\\", r"\\"), readme, flags=re.S)
+        content = block(name).replace("\\", r"\\") + "\n"
+        page, n_found = re.subn(pattern, content, page, flags=re.S)
         if n_found != 1:
-            raise ValueError(
-                f"README.md needs one block between <!-- {name} --> and <!-- end -->, found {n_found}"
-            )
-    return readme
+            raise ValueError(f"one block is needed between <!-- {name} --> and <!-- end -->, found {n_found}")
+    return page
 
 
 def stored_figures(tag: str) -> list[bytes]:
@@ -91,7 +116,7 @@ def stored_figures(tag: str) -> list[bytes]:
     found = []
     for path in NOTEBOOKS:
         for cell in nbformat.read(path, as_version=4).cells:
-            if tag in cell.metadata.get("tags", []):
+            if tag in tags(cell):
                 found += [o["data"]["image/png"] for o in cell.outputs if "image/png" in o.get("data", {})]
     return [base64.b64decode(image) for image in found]
 
@@ -117,10 +142,11 @@ def pictures() -> dict[Path, bytes]:
 
 
 def write() -> None:
-    """Bring the README and its pictures up to date."""
+    """Bring the pages and the README's pictures up to date."""
     for path, content in pictures().items():
         write_bytes(path, content)
-    write_bytes(README, with_blocks(README.read_text(encoding="utf-8")).encode())
+    for path, names in PAGES.items():
+        write_bytes(path, with_blocks(path.read_text(encoding="utf-8"), names).encode())
 
 
 if __name__ == "__main__":
