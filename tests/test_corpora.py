@@ -159,7 +159,7 @@ def test_shakespeare_has_no_superfluous_spaces_or_uneven_dashes():
         assert not re.search(pattern, text), pattern
 
 
-@pytest.mark.parametrize("name", ["gpt2.tiktoken", "cl100k_base.tiktoken"])
+@pytest.mark.parametrize("name", ["gpt2.tiktoken", "cl100k_base.tiktoken", "o200k_base.tiktoken"])
 def test_a_vocabulary_ranks_different_tokens_without_gaps_and_starts_with_the_bytes(name):
     pairs = [line.split(" ") for line in read(name).splitlines()]
     tokens = [base64.b64decode(token, validate=True) for token, _ in pairs]

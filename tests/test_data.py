@@ -77,6 +77,8 @@ def test_the_vocabularies_have_the_ranks_of_tiktoken():
     assert (len(gpt2), gpt2[b"Hello"], gpt2[b" world"]) == (50_256, 15_496, 995)
     cl100k = bpe.load_ranks("cl100k_base")
     assert (len(cl100k), cl100k[b"hello"]) == (100_256, 15_339)
+    o200k = bpe.load_ranks("o200k_base")
+    assert (len(o200k), o200k[b"hello"]) == (199_998, 24_912)
 
 
 @pytest.mark.parametrize(

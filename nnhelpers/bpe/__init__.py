@@ -9,7 +9,7 @@ merge), `tokenizer` (the three together), `formats` (files of other programs).
 """
 
 from .formats import BUILT_IN, load_ranks
-from .splitting import GPT2_PATTERN, GPT4_PATTERN
+from .splitting import GPT2_PATTERN, GPT4_PATTERN, O200K_PATTERN
 from .tokenizer import BPETokenizer
 
-__all__ = ["BUILT_IN", "GPT2_PATTERN", "GPT4_PATTERN", "BPETokenizer", "load_ranks"]
+__all__ = ["BUILT_IN", "GPT2_PATTERN", "GPT4_PATTERN", "O200K_PATTERN", "BPETokenizer", "load_ranks"]

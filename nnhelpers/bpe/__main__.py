@@ -119,7 +119,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     train.add_argument(
         "--pattern",
         default="gpt4",
-        help="how the text is cut into chunks: gpt4, gpt2, none or a regular expression (default: gpt4)",
+        help="how the text is cut into chunks: gpt4, gpt2, o200k, none or a regular expression (default: gpt4)",
     )
     train.add_argument(
         "--special",
@@ -133,7 +133,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     train.set_defaults(run=_train)
 
-    tokenizer_help = "a file that train wrote, or gpt2 or cl100k_base"
+    tokenizer_help = "a file that train wrote, or gpt2, cl100k_base or o200k_base"
     encode = commands.add_parser(
         "encode", help="turn a text file into ids", description=f"Turn a text file into ids. {READING}"
     )

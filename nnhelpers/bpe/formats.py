@@ -1,4 +1,4 @@
-"""Vocabularies in other forms: tiktoken's files, the two that come with the course, Hugging Face's, a readable list."""
+"""Vocabularies in other forms: tiktoken's files, the three of the course, Hugging Face's, a readable list."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from ..contracts import StrPath
 from ..data import data_folder, read_text
 from ..files import check_destination, check_folder, write_bytes
-from .splitting import GPT2_PATTERN, GPT4_PATTERN
+from .splitting import GPT2_PATTERN, GPT4_PATTERN, O200K_PATTERN
 
 END = "<|endoftext|>"
 FILL_IN = {"<|fim_prefix|>": 100258, "<|fim_middle|>": 100259, "<|fim_suffix|>": 100260}
@@ -20,6 +20,7 @@ FILL_IN = {"<|fim_prefix|>": 100258, "<|fim_middle|>": 100259, "<|fim_suffix|>":
 BUILT_IN: dict[str, tuple[str, dict[str, int]]] = {
     "gpt2": (GPT2_PATTERN, {END: 50256}),
     "cl100k_base": (GPT4_PATTERN, {END: 100257, **FILL_IN, "<|endofprompt|>": 100276}),
+    "o200k_base": (O200K_PATTERN, {END: 199999, "<|endofprompt|>": 200018}),
 }
 BYTE_LEVEL = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": False}
 
@@ -39,7 +40,7 @@ class Vocabulary(Protocol):
 
 
 def load_ranks(name: StrPath) -> dict[bytes, int]:
-    """A byte-pair vocabulary in tiktoken's format: "gpt2", "cl100k_base" or a path; token bytes to rank.
+    """A byte-pair vocabulary in tiktoken's format: "gpt2", "cl100k_base", "o200k_base" or a path; bytes to rank.
 
     Ranks may have gaps, which a vocabulary leaves for its special tokens. `ValueError` for a file that is damaged.
     """

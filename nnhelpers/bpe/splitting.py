@@ -17,19 +17,34 @@ GPT4_PATTERN = (
     r"""'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}{1,3}"""
     r"""| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"""
 )
+# that of GPT-4o and later models: words with their marks, cut where small letters are followed by capitals
+_CAPITALS, _SMALL = r"[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]", r"[\p{Ll}\p{Lm}\p{Lo}\p{M}]"
+_BEFORE, _AFTER = r"[^\r\n\p{L}\p{N}]?", r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?"
+O200K_PATTERN = (
+    rf"{_BEFORE}{_CAPITALS}*{_SMALL}+{_AFTER}|{_BEFORE}{_CAPITALS}+{_SMALL}*{_AFTER}"
+    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+)
 # the names that stand for a pattern wherever one is asked for
-PATTERNS = {"gpt2": GPT2_PATTERN, "gpt4": GPT4_PATTERN, "none": None}
+PATTERNS = {"gpt2": GPT2_PATTERN, "gpt4": GPT4_PATTERN, "o200k": O200K_PATTERN, "none": None}
 
 # Unicode's classes, and the ASCII characters of each
 ASCII_CLASSES = {r"\p{L}": "A-Za-z", r"\p{N}": "0-9", r"\s": r" \t\n\r\f\v", r"\S": r"^ \t\n\r\f\v"}
+ASCII_CLASSES |= {
+    r"\p{Lu}": "A-Z",
+    r"\p{Ll}": "a-z",
+    r"\p{Lt}": "",
+    r"\p{Lm}": "",
+    r"\p{Lo}": "",
+    r"\p{M}": "",
+}
 
-# No chunk of GPT-2's or GPT-4's pattern holds a letter or a digit with white space right after it, and neither pattern
+# No chunk of these three patterns holds a letter or a digit with white space right after it, and none of the patterns
 # looks back: between the two a text can always be cut. (?r) searches from the end, so the last border comes first.
 BORDER = regex.compile(r"(?r)(?<=[\p{L}\p{N}])(?=\s)")
 
 
 def ascii_pattern(pattern: str) -> re.Pattern[str]:
-    """GPT-2's or GPT-4's pattern for ASCII text: the same chunks by Python's own `re`, in half the time."""
+    """One of these three patterns for ASCII text: the same chunks by Python's own `re`, in half the time."""
     # what stands in brackets is at the odd places
     parts = re.split(r"(\[.*?\])", pattern)
     for i, part in enumerate(parts):
@@ -49,7 +64,7 @@ class Splitter:
     def __init__(self, pattern: str | None, special_tokens: Iterable[str]):
         self.pattern = PATTERNS.get(pattern, pattern) if isinstance(pattern, str) else pattern
         self._regex = _compiled(self.pattern)
-        has_safe_borders = self.pattern in (GPT2_PATTERN, GPT4_PATTERN)
+        has_safe_borders = self.pattern in (GPT2_PATTERN, GPT4_PATTERN, O200K_PATTERN)
         self._ascii = ascii_pattern(self.pattern) if self.pattern and has_safe_borders else self._regex
 
         longest_first = sorted(special_tokens, key=len, reverse=True)
@@ -102,7 +117,7 @@ class Splitter:
     def pieces(self, blocks: Iterable[str]) -> Iterator[str]:
         """The blocks of one text, cut anew so that the pieces have the special tokens and the chunks of the text.
 
-        GPT-2's and GPT-4's patterns allow a cut between a letter or digit and white space, unless a special token
+        The three named patterns allow a cut between a letter or digit and white space, unless a special token
         reaches across. Of any other pattern no such place is known, so the text stays in one piece.
         """
         if not self._has_safe_borders:

@@ -39,9 +39,9 @@ class BPETokenizer:
     """Text to ids and back; made by `train`, `load` or `from_tiktoken`.
 
     `ranks` holds each token's bytes and id: the 256 bytes in any order, then the tokens in the order of training.
-    `pattern` cuts a text into chunks: a regular expression, "gpt2" or "gpt4" for theirs, or None, with which a text
-    stays whole. `special_tokens` holds their ids, which may lie anywhere: before the others, between or after them.
-    Ids may have gaps, numbers that stand for no token. `vocab_size` is the largest id plus one, gaps included, as
+    `pattern` cuts a text into chunks: a regular expression, "gpt2", "gpt4" or "o200k" for theirs, or None, which
+    leaves a text whole. `special_tokens` holds their ids, which may lie anywhere: before the others, between or after
+    them. Ids may have gaps, numbers that stand for no token. `vocab_size` is the largest id plus one, gaps included, as
     tiktoken's `n_vocab`: so many rows an embedding needs. Tokenizers with the same tokens, pattern and special tokens
     are equal. Bad arguments raise `ValueError`.
 
@@ -338,9 +338,9 @@ class BPETokenizer:
         pattern: str | None = None,
         special_tokens: Mapping[str, int] | None = None,
     ) -> BPETokenizer:
-        """The vocabulary "gpt2" or "cl100k_base", or one from a file in tiktoken's format.
+        """The vocabulary "gpt2", "cl100k_base" or "o200k_base", or one from a file in tiktoken's format.
 
-        The first two come with their pattern and special tokens. A file holds neither: pass those that it was made
+        The first three come with their pattern and special tokens. A file holds neither: pass those that it was made
         with, or its texts are not cut at all. A special token may have any id that the file leaves free.
         """
         if path_or_name in BUILT_IN:

@@ -59,7 +59,7 @@ class Settings:
     )
     tokenizer: str = option(
         "char",
-        '"char", "gpt2", "cl100k_base", or a file made by python -m nnhelpers.bpe train',
+        '"char", "gpt2", "cl100k_base", "o200k_base", or a file made by python -m nnhelpers.bpe train',
         from_model=True,
     )
 
