@@ -36,8 +36,9 @@ cells: .venv/ready
 kernels: .venv/ready
 	$(BIN)/python tests/tools/kernels.py $(NOTEBOOKS)
 
-# Opens every notebook in JupyterLab in a headless Chromium and chooses Run All; `make browser NOTEBOOKS=03` one of them.
-browser: .venv/ready
+# Opens every notebook in JupyterLab in a headless Chromium and chooses Run All, then every page of the site;
+# `make browser NOTEBOOKS=03` one notebook, `NOTEBOOKS=site` the site.
+browser: $(if $(filter-out site,$(NOTEBOOKS)),.venv/ready,site)
 	@command -v chromedriver >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium chromium-driver >/dev/null; } || { echo "make browser needs Chromium and ChromeDriver: sudo apt-get install chromium chromium-driver"; exit 1; }
 	$(ONE) $(BIN)/python tests/tools/browser.py $(NOTEBOOKS)
 

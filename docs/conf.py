@@ -7,7 +7,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import nnhelpers
+
 project = "Neural Networks: Playground"
+release = nnhelpers.__version__
 author = "the authors of Neural Networks: Playground"
 copyright = "the authors; MIT licence"
 html_title = project
@@ -41,9 +44,11 @@ html_theme_options = {
 }
 html_context = {"default_mode": "auto"}
 html_static_path = ["_static"]
+html_favicon = "_static/favicon.svg"
 html_css_files = ["playground.css"]
-html_js_files = [("folder.js", {"priority": 100})]
+html_js_files = [("folder.js", {"priority": 900})]
 html_show_sphinx = False
+html_domain_indices = False
 html_copy_source = True
 html_sourcelink_suffix = ""
 # one file that draws formulas, copied there from a package: no server is asked

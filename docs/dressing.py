@@ -9,9 +9,10 @@ import ast
 import json
 import re
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from sphinx.application import Sphinx
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 LECTURES = "lectures/"
 # `- **term; other spelling**: meaning (lecture 3)`
@@ -54,7 +55,9 @@ def with_term_links(markdown: str, terms: dict[str, str], linked: set[str]) -> s
         linked.add(term)
         return f"**{{term}}`{match[1]} <{term}>`**"
 
-    return BOLD.sub(link, markdown)
+    # code, in blocks and in lines, stays as it is
+    parts = re.split(r"(```.*?```|`[^`\n]+`)", markdown, flags=re.DOTALL)
+    return "".join(part if part.startswith("`") else BOLD.sub(link, part) for part in parts)
 
 
 def spoken(node: ast.expr) -> str:
@@ -86,24 +89,35 @@ def titles(source: str) -> list[str]:
     return [" ".join(text.split()) for text in candidates if len(text.split()) >= 3]
 
 
-def first_sentence(markdown: str) -> str:
-    """The last sentence of a text, without markup: what it says of the figure that follows."""
-    paragraphs = [part for part in markdown.split("\n\n") if part.strip() and not part.startswith(("#", "|"))]
-    plain = re.sub(r"[*`_$]|\[([^\]]*)\]\([^)]*\)", r"\1", paragraphs[-1]) if paragraphs else ""
-    return " ".join(re.split(r"(?<=[.:!?])\s+", plain.strip())[-1].split())
+def labels(source: str) -> str:
+    """What the axes of a cell's figure show."""
+    found = {axis: re.findall(rf'{axis}label(?:=|\()"([^"{{}}]+)"', source) for axis in "xy"}
+    parts = [f"{axis}: {found[axis][-1]}" for axis in "xy" if found[axis]]
+    return f" ({'; '.join(parts)})" if parts else ""
+
+
+def last_paragraph(markdown: str) -> str:
+    """The last paragraph of a text, without markup: what is said just before the figure; "" if there is none."""
+    paragraphs = [
+        part for part in markdown.split("\n\n") if part.strip() and not part.startswith(("#", "|", "```"))
+    ]
+    plain = re.sub(r"[*`_$]|\[([^\]]*)\]\([^)]*\)|<!--.*?-->", r"\1", paragraphs[-1]) if paragraphs else ""
+    return " ".join(plain.split())
 
 
 def describe_figures(notebook: dict[str, Any]) -> None:
-    """Give each picture a text for those who cannot see it: the figure's title, else the sentence before it."""
+    """Give each picture a text for those who cannot see it: the figure's title and axes, and a short one's prose."""
     before = ""
     for cell in notebook["cells"]:
         source = "".join(cell["source"])
         if cell["cell_type"] == "markdown":
-            before = source
+            before = last_paragraph(source) or before
             continue
         if any("image/png" in output.get("data", {}) for output in cell.get("outputs", [])):
-            text = "; ".join(titles(source)) or first_sentence(before)
-            cell.setdefault("metadata", {})["mystnb"] = {"image": {"alt": f"Figure: {text}"}}
+            text = "; ".join(titles(source))
+            if len(text) < 40:
+                text = f"{text}. {before}".lstrip(". ")
+            cell.setdefault("metadata", {})["mystnb"] = {"image": {"alt": f"Figure: {text}{labels(source)}"}}
 
 
 def read_source(app: Sphinx, page: str, source: list[str]) -> None:

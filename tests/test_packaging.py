@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import ast
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 import venv
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -127,28 +131,95 @@ def test_importing_the_package_loads_neither_torch_nor_matplotlib():
     assert out.stdout.strip() == "[]"
 
 
+def pip(*arguments: object) -> None:
+    command = [sys.executable, "-m", "pip", *map(str, arguments)]
+    subprocess.run([*command, "--quiet"], check=True, capture_output=True, text=True)
+
+
 @pytest.fixture(scope="module")
-def from_wheel(tmp_path_factory) -> Path:
-    """The folder of site-packages of an empty environment that holds what a wheel of the project holds."""
+def wheel(tmp_path_factory) -> Path:
+    """The wheel of the checkout."""
     folder = tmp_path_factory.mktemp("wheel")
-    build = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--wheel-dir",
-        str(folder),
-        str(ROOT),
-    ]
-    subprocess.run(build, check=True, capture_output=True, text=True)
-    (wheel,) = folder.glob("nnhelpers-*.whl")
+    shutil.rmtree(ROOT / "build" / "lib", ignore_errors=True)  # setuptools keeps modules there that are gone
+    pip("wheel", "--no-deps", "--wheel-dir", folder, ROOT)
+    return next(folder.glob("nnhelpers-*.whl"))
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory) -> Path:
+    """The source distribution of the checkout, made by the backend that pyproject.toml names."""
+    folder = tmp_path_factory.mktemp("sdist")
+    pip("install", "--target", folder / "backend", *backend())
+    code = f"from setuptools import build_meta; build_meta.build_sdist({str(folder)!r})"
+    environment = {**os.environ, "PYTHONPATH": str(folder / "backend")}
+    subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, env=environment, check=True, capture_output=True, text=True
+    )
+    return next(folder.glob("nnhelpers-*.tar.gz"))
+
+
+def backend() -> list[str]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
+
+
+@pytest.fixture(scope="module")
+def from_wheel(wheel) -> Path:
+    """The folder of site-packages of an empty environment that holds what a wheel of the project holds."""
+    folder = wheel.parent
     venv.create(folder / "venv", with_pip=False)
     sites = list((folder / "venv").glob("lib/python*/site-packages"))
     site = sites[0] if sites else folder / "venv" / "Lib" / "site-packages"
     subprocess.run([sys.executable, "-m", "zipfile", "-e", str(wheel), str(site)], check=True)
     return site
+
+
+def contents(archive: Path) -> dict[str, int]:
+    """The files of a wheel and their checksums; its own list of them, which also names the tool, is left out."""
+    with zipfile.ZipFile(archive) as opened:
+        return {info.filename: info.CRC for info in opened.infolist() if "dist-info/" not in info.filename}
+
+
+def test_the_source_distribution_makes_the_same_wheel(wheel, sdist, tmp_path):
+    pip("wheel", "--no-deps", "--wheel-dir", tmp_path, sdist)
+    (again,) = tmp_path.glob("*.whl")
+    assert again.name == wheel.name
+    assert contents(again) == contents(wheel)
+
+
+def test_the_version_stands_in_one_place_and_the_notes_tell_of_it(wheel):
+    import nnhelpers
+
+    assert wheel.name.split("-")[1] == nnhelpers.__version__
+    assert "version" in project()["dynamic"]
+    notes = (ROOT / "docs" / "changes.md").read_text(encoding="utf-8")
+    assert re.search(r"^## (.+)$", notes, re.M)[1] == nnhelpers.__version__
+
+
+def imported_by_the_lectures() -> set[str]:
+    """The packages that the cells of the notebooks import."""
+    found = set()
+    for path in (ROOT / "notebooks").glob("*.ipynb"):
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        for cell in (cell for cell in cells if cell["cell_type"] == "code"):
+            for node in ast.walk(ast.parse("".join(cell["source"]))):
+                if isinstance(node, ast.Import):
+                    found |= {alias.name for alias in node.names}
+                if isinstance(node, ast.ImportFrom):
+                    found.add(node.module)
+    return {canonicalize_name(name.split(".")[0]) for name in found}
+
+
+def test_the_extras_ask_for_what_their_names_say():
+    extras = {
+        name: {canonicalize_name(Requirement(line).name) for line in lines}
+        for name, lines in project()["optional-dependencies"].items()
+    }
+    known = {"numpy", "torch", "matplotlib", "regex", "tqdm", *extras["notebooks"]}
+    known |= {canonicalize_name(name) for name in sys.stdlib_module_names}
+    assert imported_by_the_lectures() - known == {"nnhelpers"}, (
+        "neither the package nor the extra asks for it"
+    )
+    assert "pytest" in extras["test"]
 
 
 def test_a_wheel_holds_the_corpora_and_works_outside_the_checkout(from_wheel, tmp_path):
@@ -186,6 +257,18 @@ def test_a_wheel_holds_the_trained_models(from_wheel, tmp_path):
     out = run_with_wheel(code, from_wheel, tmp_path)
     assert out.returncode == 0, out.stderr
     assert out.stdout.split() == [str(from_wheel / "nnhelpers" / "train" / "__init__.py"), "512", "256"]
+
+
+def test_a_model_from_the_wheel_writes(from_wheel, tmp_path):
+    code = (
+        "from nnhelpers import sampling, train; "
+        "model, tokenizer = train.load_trained('plays-chars'); "
+        "print(sampling.complete(model, tokenizer, 'OTHELLO:', 20, temperature=0.0))"
+    )
+    out = run_with_wheel(code, from_wheel, tmp_path)
+    assert out.returncode == 0, out.stderr
+    assert out.stdout.startswith("OTHELLO:\n")
+    assert len(out.stdout.strip()) > 20
 
 
 def test_every_module_can_be_imported_from_the_wheel(from_wheel, tmp_path):

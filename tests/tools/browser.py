@@ -1,9 +1,9 @@
-"""`make browser`: every notebook in JupyterLab, in a real browser, by Run All; pictures go to build/browser.
+"""`make browser`: all notebooks in JupyterLab by Run All, and the site, in a real browser.
 
 A server on loopback with a token, a copy of the notebooks, a fresh kernel for each. After the run there is no error and
 no stderr in any output, as many figures as are stored, formulas are drawn, no table or picture is wider than its cell,
 and a slider that is moved changes what is below it. Nothing is downloaded, and nothing is written into the checkout but
-the pictures.
+the pictures in build/browser.
 """
 
 from __future__ import annotations
@@ -113,8 +113,8 @@ def jupyter(folder: Path) -> Iterator[str]:
 
 
 @contextmanager
-def chromium(address: str) -> Iterator[webdriver.Chrome]:
-    """A browser with JupyterLab loaded."""
+def headless(logs: tuple[str, ...] = ()) -> Iterator[webdriver.Chrome]:
+    """A browser without a window; `logs` names what it writes down ("browser", "performance")."""
     options = webdriver.ChromeOptions()
     options.binary_location = (
         shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome") or ""
@@ -125,15 +125,23 @@ def chromium(address: str) -> Iterator[webdriver.Chrome]:
     )
     for flag in flags.split():
         options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", dict.fromkeys(logs, "ALL"))
     driver = webdriver.Chrome(options, webdriver.ChromeService(shutil.which("chromedriver")))
     try:
+        yield driver
+    finally:
+        driver.quit()
+
+
+@contextmanager
+def chromium(address: str) -> Iterator[webdriver.Chrome]:
+    """A browser with JupyterLab loaded."""
+    with headless() as driver:
         driver.set_script_timeout(600)
         driver.get(address)
         wait_for(driver, "return window.jupyterapp && window.jupyterapp.restored ? true : false", 60)
         driver.execute_async_script("window.jupyterapp.restored.then(arguments[0])")
         yield driver
-    finally:
-        driver.quit()
 
 
 def wait_for(driver: webdriver.Chrome, script: str, seconds: float, *arguments) -> None:
@@ -232,9 +240,19 @@ def take_pictures(driver: webdriver.Chrome, stem: str) -> None:
 
 
 def main(names: list[str]) -> int:
-    """Check all notebooks, or those whose names begin as said; two at a time."""
-    paths = chosen(names)
+    """Check all notebooks and the site, or what is named: notebooks by their beginning, the site as `site`."""
     PICTURES.mkdir(parents=True, exist_ok=True)
+    wrong = check_notebooks([name for name in names if name != "site"]) if names != ["site"] else []
+    if not names or "site" in names:
+        from browser_site import check_site
+
+        wrong += check_site()
+    return 1 if wrong else 0
+
+
+def check_notebooks(names: list[str]) -> list[str]:
+    """Two at a time; what is wrong, in sentences."""
+    paths = chosen(names)
     wrong = []
     with tempfile.TemporaryDirectory() as folder:
         shutil.copytree(ROOT / "notebooks", Path(folder) / "notebooks")
@@ -246,7 +264,7 @@ def main(names: list[str]) -> int:
                     flush=True,
                 )
                 wrong += found
-    return 1 if wrong else 0
+    return wrong
 
 
 if __name__ == "__main__":
