@@ -53,6 +53,9 @@ WRONG = {
         "    return (s <= t) & (s > t - width)",
         "def window_mask(T, width):\n    t, s = torch.arange(T)[:, None], torch.arange(T)\n"
         "    return (s < t) & (s > t - width)",
+        # the mask of `attend`: True where it may not look
+        "def window_mask(T, width):\n    t, s = torch.arange(T)[:, None], torch.arange(T)\n"
+        "    return (s > t) | (s <= t - width)",
     ],
     "# Exercise 4": [
         changed(STEP, "torch.cat([keys, x_new @ W_K])", "torch.cat([x_new @ W_K, keys])"),
