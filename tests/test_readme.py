@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import get_args
 
+import nbformat
 import pytest
 
 from nnhelpers import data
@@ -104,3 +105,17 @@ def test_the_results_in_the_table_of_lectures_are_those_of_the_scoreboard():
     quoted = re.findall(r"\d\.\d\d", table)
     assert quoted
     assert set(quoted) <= nats
+
+
+HOURS = {"three": "3", "four": "4", "five": "5", "eight": "8", "nine": "9", "ten to twelve": "10 to 12"}
+HOURS |= {"five and a half": "5½", "six and a half": "6½", "ten": "10"}
+
+
+def test_the_hours_are_those_that_the_lectures_name():
+    for path in sorted((ROOT / "notebooks").glob("[0-9][0-9]_*.ipynb")):
+        cells = nbformat.read(path, as_version=4).cells
+        (time,) = re.findall(r"\*\*Time:\*\* (.+)", "\n".join(cell.source for cell in cells))
+        reading = re.match(r"about (\w+) hours to read and try", time)[1]
+        whole = re.search(r"(?:try, |That is )([a-z ]+?)(?: hours,)? (?:with|or four evenings)", time)[1]
+        row = rf"\[\w+\]\(notebooks/{path.name}\) \| .+ \| {HOURS[reading]} \| {HOURS[whole]} \|"
+        assert re.search(row, README), f"{path.name}: {reading}, {whole}"

@@ -153,7 +153,7 @@ def test_the_pictures_are_the_stored_figures():
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     for name in ("front.png", "scoreboard.png"):
         assert f"(data/{name})" in readme
-    (figure,) = front_door.stored_figures("scoreboard-figure")
+    ((_, figure),) = front_door.stored_figures("scoreboard-figure")
     assert (front_door.DATA / "scoreboard.png").read_bytes() == figure
     assert len(front_door.stored_figures("front")) == 6
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import get_args
 
 import nbformat
-from PIL import Image
+from matplotlib.font_manager import findfont
+from PIL import Image, ImageDraw, ImageFont
 from stored import NOTEBOOKS, ROOT, tags, text_of
 
 from nnhelpers.course.scoreboard import Corpus, ScoreRow, load_scoreboard
@@ -111,33 +112,45 @@ def with_blocks(page: str, names: Sequence[str]) -> str:
     return page
 
 
-def stored_figures(tag: str) -> list[bytes]:
-    """The figures of the cells with a tag, in the order of the lectures."""
+def stored_figures(tag: str) -> list[tuple[str, bytes]]:
+    """The figures of the cells with a tag, in the order of the lectures, each with its lecture's name ("7 · GPT")."""
     found = []
     for path in NOTEBOOKS:
-        for cell in nbformat.read(path, as_version=4).cells:
+        cells = nbformat.read(path, as_version=4).cells
+        name = cells[0].source.split("\n")[0].lstrip("# ").partition(":")[0]
+        for cell in cells:
             if tag in tags(cell):
-                found += [o["data"]["image/png"] for o in cell.outputs if "image/png" in o.get("data", {})]
-    return [base64.b64decode(image) for image in found]
+                images = [o["data"]["image/png"] for o in cell.outputs if "image/png" in o.get("data", {})]
+                found += [(name, base64.b64decode(image)) for image in images]
+    return found
 
 
-def montage(figures: Sequence[bytes], columns: int = 3, size: tuple[int, int] = (460, 300)) -> bytes:
-    """Figures side by side on white, each as large as its place allows."""
+def montage(
+    figures: Sequence[tuple[str, bytes]], columns: int = 2, size: tuple[int, int] = (820, 500)
+) -> bytes:
+    """Figures side by side on white, each as large as its place allows, below the name of its lecture."""
     rows = -(-len(figures) // columns)
     page = Image.new("RGB", (columns * size[0], rows * size[1]), "white")
-    for i, figure in enumerate(figures):
-        image = Image.open(io.BytesIO(figure)).convert("RGB")
-        image.thumbnail((size[0] - 24, size[1] - 24), Image.Resampling.LANCZOS)
+    draw = ImageDraw.Draw(page)
+    font = ImageFont.truetype(findfont("DejaVu Sans:bold"), 26)
+    for i, (name, figure) in enumerate(figures):
         left, top = i % columns * size[0], i // columns * size[1]
-        page.paste(image, (left + (size[0] - image.width) // 2, top + (size[1] - image.height) // 2))
+        draw.text((left + 30, top + 24), name, fill="#0072b2", font=font)
+        image = Image.open(io.BytesIO(figure)).convert("RGB")
+        scale = min((size[0] - 60) / image.width, (size[1] - 90) / image.height)
+        image = image.resize(
+            (round(image.width * scale), round(image.height * scale)), Image.Resampling.LANCZOS
+        )
+        middle = top + 70 + (size[1] - 90) // 2
+        page.paste(image, (left + (size[0] - image.width) // 2, middle - image.height // 2))
     buffer = io.BytesIO()
-    page.save(buffer, "PNG", optimize=True)
+    page.quantize(256).save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
 def pictures() -> dict[Path, bytes]:
     """The README's two pictures, made from figures that are stored in the notebooks."""
-    (scoreboard_figure,) = stored_figures("scoreboard-figure")
+    ((_, scoreboard_figure),) = stored_figures("scoreboard-figure")
     return {DATA / "front.png": montage(stored_figures("front")), DATA / "scoreboard.png": scoreboard_figure}
 
 
