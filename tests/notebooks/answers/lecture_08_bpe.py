@@ -34,11 +34,15 @@ _FRAME = (
     "    for b in raw[1:]:\n        if {test}:\n            raise ValueError\n"
     "        number = number << 6 | b & 0x3F\n    return number"
 )
-_SPLIT = """def split_special(text, special):
-    longest_first = sorted(special, key=len, reverse=True)
-    pattern = "|".join([regex.escape(token) for token in longest_first])
-    return [part for part in regex.split(f"({pattern})", text) if part]
+_UNITS = """def per_character(value, unit, some, n_ids):
+    if unit == "bits per byte":
+        return value * math.log(2) * len(some.encode()) / len(some)
+    nats = value if unit == "nats per token" else math.log(value)
+    return nats * n_ids / len(some)
+
+
 """
+_FAULTS = "unfair = dict(which_fault)"
 _DIGITS = r"\p{N}{1,3}(?=(?:\p{N}{3})*(?!\p{N}))"
 _PATIENTS = "diagnosis = dict(zip('ABCDE', {kinds}, strict=True))"
 
@@ -84,11 +88,13 @@ WRONG = {
         "    for byte in raw[1:]:\n        number = number << 7 | byte & 0x3F\n    return number",
     ],
     "# Exercise 5": [
-        changed(_SPLIT, ", reverse=True", ""),  # the shortest first
-        changed(_SPLIT, "regex.escape(token)", "token"),  # | means or
-        changed(_SPLIT, 'f"({pattern})"', "pattern"),  # the tokens are lost
-        changed(_SPLIT, " if part", ""),  # empty parts
-        "def split_special(text, special):\n    return text.split(special[0])",
+        changed(_UNITS, "len(some.encode())", "len(some)") + _FAULTS,  # a byte taken for a character
+        changed(_UNITS, "math.log(2) * ", "") + _FAULTS,  # bits taken for nats
+        changed(_UNITS, " * n_ids / len(some)", "") + _FAULTS,  # per token
+        changed(_UNITS, "nats * n_ids / len(some)", "nats * len(some) / n_ids") + _FAULTS,
+        changed(_UNITS, "math.log(value)", "math.log2(value)") + _FAULTS,
+        _UNITS + "unfair = dict(zip('ABCDEF', faults, strict=True))",  # in the order of the text
+        _UNITS + "unfair = dict.fromkeys('ABCDEF', 'unequal work')",
     ],
     "# Exercise 6": [
         "digits_from_the_right = GPT4_PATTERN",  # from the left
@@ -157,21 +163,36 @@ RIGHT = {
 """,
     ],
     "# Exercise 5": [
-        """def split_special(text, special):
-    parts, plain, i = [], "", 0
-    while i < len(text):
-        here = [token for token in special if text.startswith(token, i)]
-        if here:
-            token = max(here, key=len)
-            parts += [plain, token]
-            plain, i = "", i + len(token)
-        else:
-            plain, i = plain + text[i], i + 1
-    return [part for part in [*parts, plain] if part]
+        """def per_character(value, unit, some, n_ids):
+    scale = {
+        "nats per token": n_ids,
+        "perplexity": n_ids,
+        "bits per byte": len(some.encode("utf-8")) / math.log2(math.e),
+    }[unit]
+    return (math.log(value) if unit == "perplexity" else value) * scale / len(some)
+
+
+unfair = dict(which_fault)
 """,
     ],
     "# Exercise 8": [
         """times = {"eng": 2, "deu": 4, "ell": 8, "hin": 8, "kor": 4, "mya": 72}
 """,
+        # the loop that the hint describes, with each of the usual roundings
+        *[
+            f"""times = dict.fromkeys(six, 1)
+while True:
+    each = costs_with(times)
+    costliest = max(each, key=each.get)
+    if each[costliest] <= 1.3 * min(each.values()):
+        break
+    times[costliest] = max(times[costliest] + 1, {rounding})
+"""
+            for rounding in (
+                "int(times[costliest] * 1.5)",
+                "round(times[costliest] * 1.5)",
+                "-int(-times[costliest] * 1.5 // 1)",
+            )
+        ],
     ],
 }
