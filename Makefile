@@ -44,7 +44,7 @@ browser: $(if $(filter-out site,$(NOTEBOOKS)),.venv/ready,site)
 
 # Makes the course a site in build/site, to be read without a server or a network.
 site: .venv/site
-	$(BIN)/python docs/build.py
+	$(BIN)/python docs/make_site.py
 
 # Runs what needs no torch on every Python from 3.11 on that this machine has (installs numpy, regex and tqdm for each).
 pythons: .venv/ready

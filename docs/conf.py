@@ -1,4 +1,4 @@
-"""How Sphinx makes the site: `make site` lays the pages out in build/site-source first (docs/build.py)."""
+"""How Sphinx makes the site: `make site` lays the pages out in build/site-source first (docs/make_site.py)."""
 
 from __future__ import annotations
 
@@ -35,11 +35,15 @@ myst_url_schemes = ("http", "https", "mailto")
 
 html_theme = "sphinx_book_theme"
 html_theme_options = {
-    "show_toc_level": 2,
+    "show_toc_level": 1,
     "use_download_button": True,
     "use_fullscreen_button": False,
     "show_prev_next": True,
     "navigation_with_keys": False,
+    "navbar_start": [],
+    "navbar_center": [],
+    "navbar_end": [],
+    "navbar_persistent": [],
     "logo": {"text": "Neural Networks: Playground"},
 }
 html_context = {"default_mode": "auto"}
@@ -61,4 +65,3 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_preserve_defaults = True
 default_role = "code"
-suppress_warnings = ["myst.xref_missing"]

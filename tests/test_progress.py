@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import json
 import re
 import subprocess
 import sys
@@ -61,14 +63,73 @@ def test_what_the_checks_really_print_is_understood(tmp_path, capsys):
         assert states(saved(tmp_path, *an_exercise("Exercise 1", capsys.readouterr().out))) == [state]
 
 
-def test_a_check_that_raised_counts_as_open(tmp_path):
-    cells = an_exercise("Exercise 1")
-    cells[1].outputs = [new_output("error", ename="NameError", evalue="✓", traceback=["✓ a: right"])]
-    assert states(saved(tmp_path, *cells)) == ["…"]
+@pytest.mark.parametrize("before", ["", "✓ a: right\n", "… a: not attempted yet\n"])
+def test_a_check_that_ended_in_an_error_is_not_right(tmp_path, before):
+    cells = an_exercise("Exercise 1", before)
+    cells[1].outputs.append(new_output("error", ename="NameError", evalue="✓", traceback=["✓ a: right"]))
+    assert states(saved(tmp_path, *cells)) == ["✗"]
 
 
-def test_a_stub_at_the_very_end_has_no_check_and_is_open(tmp_path):
-    assert states(saved(tmp_path, an_exercise("Exercise 1")[0])) == ["…"]
+def test_an_error_in_the_stub_is_an_attempt(tmp_path):
+    cells = an_exercise("Exercise 1", "… a: not attempted yet\n")
+    cells[0].outputs.append(new_output("error", ename="SyntaxError", evalue="", traceback=[]))
+    assert states(saved(tmp_path, *cells)) == ["✗"]
+
+
+def test_a_reader_may_put_cells_between_the_stub_and_its_check(tmp_path):
+    stub, check = an_exercise("Exercise 1", "✓ a: right\n")
+    scratch = new_code_cell("print(3)", outputs=[new_output("stream", text="3\n")])
+    cells = [stub, scratch, new_markdown_cell("a note"), check, *an_exercise("Exercise 2", "✗ b: wrong\n")]
+    assert states(saved(tmp_path, *cells)) == ["✓", "✗"]
+
+
+def test_the_check_of_the_next_exercise_is_not_taken_for_this_one(tmp_path):
+    stub, _ = an_exercise("Exercise 1")
+    assert states(saved(tmp_path, stub, *an_exercise("Exercise 2", "✓ b: right\n"))) == ["…", "✓"]
+
+
+def test_what_an_answer_prints_is_no_verdict(tmp_path):
+    assert states(saved(tmp_path, *an_exercise("Exercise 1", "…\n✗\n✗wrong\n✓ a: right\n"))) == ["✓"]
+
+
+def test_a_stub_that_was_copied_counts_once(tmp_path):
+    cells = [
+        *an_exercise("Exercise 1", "✓ a: right\n"),
+        *an_exercise("Exercise 1", "… a: not attempted yet\n"),
+    ]
+    assert states(saved(tmp_path, *cells)) == ["✓"]
+
+
+def test_all_forms_in_which_outputs_are_stored_are_read(tmp_path):
+    path = saved(tmp_path, *an_exercise("Exercise 1", "✓ a: right\n✓ b: right\n"))
+    assert '"text": [' in path.read_text()  # nbformat writes lists of lines
+    content = json.loads(path.read_text())
+    content["cells"][0] |= {"outputs": None, "metadata": None}
+    content["cells"][-1]["outputs"][0]["text"] = "✓ a: right\n✓ b: right\n"
+    path.write_text(json.dumps(content), encoding="utf-8")
+    assert states(path) == ["✓"]
+
+
+def test_of_copies_of_a_lecture_the_furthest_counts(tmp_path):
+    saved(tmp_path, *an_exercise("Exercise 1", "… a: not attempted yet\n"))
+    saved(tmp_path, *an_exercise("Exercise 1", "✓ a: right\n"), name="01_micrograd-Copy1")
+    assert progress.report(tmp_path).splitlines()[-1] == "1 of 1 exercises solved"
+
+
+def test_what_is_no_lecture_hides_no_other(tmp_path):
+    saved(tmp_path, *an_exercise("Exercise 1", "✓ a: right\n"))
+    (tmp_path / "Untitled.ipynb").write_text(
+        '{"cells": [], "metadata": {}, "nbformat": 4, "nbformat_minor": 5}'
+    )
+    (tmp_path / "02_broken.ipynb").write_text("<<<<<<< HEAD")
+    (tmp_path / "folder.ipynb").mkdir()
+    lines = progress.report(tmp_path).splitlines()
+    assert [line.split()[0] for line in lines if line] == ["01_micrograd", "02_broken.ipynb", "1"]
+
+
+def test_a_lecture_in_which_all_is_wrong_is_not_one_that_is_untouched(tmp_path):
+    path = saved(tmp_path, *an_exercise("Exercise 1", "✗ a: wrong\n"))
+    assert progress.report(path).splitlines()[0].endswith("0 of  1   ✗ 1")
 
 
 @given(st.lists(st.sampled_from("✓✗…"), min_size=1, max_size=25))
@@ -86,11 +147,11 @@ def test_the_counts_are_those_of_the_states(tmp_path_factory, marks):
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_the_lectures_come_with_all_exercises_open(path):
+def test_every_exercise_of_the_lectures_is_found(path):
     cells = nbformat.read(path, as_version=4).cells
-    n_stubs = sum("exercise" in cell.metadata.get("tags", []) for cell in cells)
-    assert n_stubs >= 6
-    assert states(path) == ["…"] * n_stubs
+    stubs = [c.source.split("\n")[0].lstrip("# ") for c in cells if "exercise" in c.metadata.get("tags", [])]
+    assert [exercise.title for exercise in progress.exercises(path)] == stubs
+    assert len(stubs) >= 6
 
 
 def test_the_command_says_where_to_go_on():
@@ -99,7 +160,7 @@ def test_the_command_says_where_to_go_on():
     *lines, blank, last = done.stdout.splitlines()
     assert [line.split()[0] for line in lines] == [path.stem for path in NOTEBOOKS]
     assert blank == ""
-    assert re.fullmatch(r"0 of \d+ exercises solved, next: lecture 1, exercise 1", last)
+    assert re.match(r"\d+ of \d+ exercises solved", last)
 
 
 @pytest.mark.parametrize("content", [None, "", "no JSON", "[]", '{"cells": 3}'])
@@ -109,4 +170,14 @@ def test_what_is_no_lecture_is_refused_in_one_sentence(tmp_path, capsys, content
     assert progress.main([str(tmp_path)]) == 2
     printed = capsys.readouterr()
     assert printed.out == ""
-    assert re.fullmatch(r"error: .+\n", printed.err)
+    assert printed.err.startswith("error: no notebook with exercises in")
+    assert ("left out" in printed.err) == (content is not None)
+
+
+def test_a_place_that_does_not_exist_is_named(capsys):
+    assert progress.main(["nosuch"]) == 2
+    assert capsys.readouterr().err == "error: there is no folder or notebook nosuch\n"
+
+
+def test_the_example_in_the_docstring_is_true():
+    assert doctest.testmod(progress).failed == 0

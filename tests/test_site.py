@@ -20,8 +20,7 @@ DOCS = ROOT / "docs"
 sys.path.insert(0, str(DOCS))
 
 import dressing  # noqa: E402
-
-import build  # noqa: E402
+import make_site  # noqa: E402
 
 GLOSSARY = (DOCS / "glossary.md").read_text(encoding="utf-8")
 ENTRIES = [(entry["terms"].split(";"), entry["meaning"]) for entry in dressing.ENTRY.finditer(GLOSSARY)]
@@ -138,14 +137,14 @@ def test_a_docstring_keeps_its_stars_bars_and_code():
 
 
 def test_the_reference_has_a_page_for_every_public_module():
-    listed = [module for modules in build.REFERENCE.values() for module in modules]
+    listed = [module for modules in make_site.REFERENCE.values() for module in modules]
     assert len(listed) == len(set(listed))
     assert {module.split(".")[0] for module in listed} == set(nnhelpers.__all__)
 
 
 def test_links_of_the_repository_become_those_of_the_site():
     text = "[a](notebooks/01_x.ipynb) [b](data/README.md) [c](docs/use.md) [d](../data/front.png) [e](../README.md)"
-    assert build.with_site_links(text) == (
+    assert make_site.with_site_links(text) == (
         "[a](lectures/01_x.ipynb) [b](data.md) [c](use.md) [d](data/front.png) [e](index.md)"
     )
 

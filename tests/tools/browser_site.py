@@ -40,7 +40,7 @@ return {
   bad: document.querySelectorAll("mjx-merror, [data-mjx-error]").length,
 };
 """
-SIDEWAYS = "return document.documentElement.scrollWidth - window.innerWidth"
+SIDEWAYS = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
 FOUND = "return [...document.querySelectorAll('#search-results li a, .search li a')].map(a => a.innerText)"
 
 
@@ -110,6 +110,10 @@ def search(driver: webdriver.Chrome, site: str, word: str) -> list[str]:
     time.sleep(1)
     found = driver.execute_script(FOUND)
     driver.get_log("performance")
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", PHONE)
+    time.sleep(0.2)
+    if (too_wide := driver.execute_script(SIDEWAYS)) > 0:
+        return [f"what the search for {word} finds scrolls sideways by {too_wide} pixels on a phone"]
     if not any(word.lower() in title.lower() or title[:1].isdigit() for title in found):
         return [f"the search for {word} finds {found}"]
     return [entry["message"] for entry in driver.get_log("browser") if entry["level"] == "SEVERE"]

@@ -51,7 +51,7 @@ def with_site_links(text: str) -> str:
     text = text.replace("](notebooks/", "](lectures/").replace("](data/README.md)", "](data.md)")
     text = text.replace("](docs/", "](").replace("](../data/README.md)", "](data.md)")
     text = text.replace("](../notebooks/", "](lectures/").replace("](../README.md", "](index.md")
-    return re.sub(r"\]\(\.\./data/(\w+\.png)\)", r"](data/\1)", text)
+    return re.sub(r"\]\(\.\./data/(\w+\.(?:png|json))\)", r"](data/\1)", text)
 
 
 def front_page(lectures: list[str]) -> str:
@@ -94,7 +94,7 @@ def lay_out() -> None:
     """All pages in one folder, ready for Sphinx."""
     shutil.rmtree(SOURCE, ignore_errors=True)
     shutil.copytree(
-        DOCS, SOURCE, ignore=shutil.ignore_patterns("__pycache__", "build.py", "requirements.txt")
+        DOCS, SOURCE, ignore=shutil.ignore_patterns("__pycache__", "make_site.py", "requirements.txt")
     )
     for page in SOURCE.glob("*.md"):
         page.write_text(with_site_links(page.read_text(encoding="utf-8")), encoding="utf-8")
@@ -105,8 +105,12 @@ def lay_out() -> None:
     (SOURCE / "index.md").write_text(front_page(lectures), encoding="utf-8")
     shutil.copy(ROOT / "data" / "README.md", SOURCE / "data.md")
     (SOURCE / "data").mkdir()
-    for picture in (ROOT / "data").glob("*.png"):
-        shutil.copy(picture, SOURCE / "data")
+    for file in [
+        *(ROOT / "data").glob("*.png"),
+        *(ROOT / "data" / name for name in ("scoreboard.json", "bench.json")),
+    ]:
+        shutil.copy(file, SOURCE / "data")
+    shutil.copy(ROOT / "LICENSE", SOURCE / "LICENSE")
     shutil.copy(Path(sysconfig.get_path("purelib")) / MATHJAX, SOURCE / "_static")
     lay_out_reference(SOURCE / "reference")
 
