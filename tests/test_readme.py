@@ -107,8 +107,16 @@ def test_the_results_in_the_table_of_lectures_are_those_of_the_scoreboard():
     assert set(quoted) <= nats
 
 
-HOURS = {"three": "3", "four": "4", "five": "5", "eight": "8", "nine": "9", "ten to twelve": "10 to 12"}
-HOURS |= {"five and a half": "5½", "six and a half": "6½", "ten": "10"}
+HOURS = {
+    "three": "3",
+    "four": "4",
+    "five": "5",
+    "six": "6",
+    "eight": "8",
+    "nine": "9",
+    "ten to twelve": "10 to 12",
+}
+HOURS |= {"five and a half": "5½", "six and a half": "6½", "ten": "10", "nine and a half": "9½"}
 
 
 def test_the_hours_are_those_that_the_lectures_name():

@@ -155,7 +155,7 @@ def test_the_pictures_are_the_stored_figures():
         assert f"(data/{name})" in readme
     ((_, figure),) = front_door.stored_figures("scoreboard-figure")
     assert (front_door.DATA / "scoreboard.png").read_bytes() == figure
-    assert len(front_door.stored_figures("front")) == 6
+    assert len(front_door.stored_figures("front")) == 4
 
 
 def test_a_page_without_a_marker_gets_a_sentence():
