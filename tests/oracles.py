@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -30,3 +30,17 @@ def shaken(model: Any, dtype: torch.dtype = torch.float64) -> Any:
         if "running_" in name:
             buffer.add_(0.3 * torch.rand(buffer.shape, generator=generator))
     return model.to(dtype).eval()
+
+
+def torchs() -> nn.Sequential:
+    """A network of torch's own layers on windows of three symbols, with BatchNorm, LayerNorm and two activations."""
+    torch.manual_seed(2)
+    layers = [
+        nn.Linear(30, 64),
+        nn.BatchNorm1d(64),
+        nn.ReLU(),
+        nn.Linear(64, 64),
+        nn.LayerNorm(64),
+        nn.GELU(),
+    ]
+    return nn.Sequential(nn.Embedding(27, 10), nn.Flatten(), nn.Sequential(*layers), nn.Linear(64, 27))

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import torchs
 from torch import nn
 
 from nnhelpers import diagnosis
@@ -271,19 +272,6 @@ def network(**options):
 
 def deep_network(**options):
     return network(n_layer=5, **options)
-
-
-def torchs():
-    torch.manual_seed(2)
-    layers = [
-        nn.Linear(30, 64),
-        nn.BatchNorm1d(64),
-        nn.ReLU(),
-        nn.Linear(64, 64),
-        nn.LayerNorm(64),
-        nn.GELU(),
-    ]
-    return nn.Sequential(nn.Embedding(27, 10), nn.Flatten(), nn.Sequential(*layers), nn.Linear(64, 27))
 
 
 class Functional(nn.Module):

@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from oracles import torchs
 from torch import nn
 
 from nnhelpers.batches import minibatches
@@ -30,19 +31,6 @@ Y = (X[:, 1] + X[:, 2] // 9) % 27
 
 def network(**options):
     return MLP(27, 3, 10, 64, generator=torch.Generator().manual_seed(1), **options)
-
-
-def torchs():
-    torch.manual_seed(2)
-    layers = [
-        nn.Linear(30, 64),
-        nn.BatchNorm1d(64),
-        nn.ReLU(),
-        nn.Linear(64, 64),
-        nn.LayerNorm(64),
-        nn.GELU(),
-    ]
-    return nn.Sequential(nn.Embedding(27, 10), nn.Flatten(), nn.Sequential(*layers), nn.Linear(64, 27))
 
 
 class Net(nn.Module):
