@@ -1,7 +1,7 @@
 """`make bench`, or `make bench ONLY="encoding nbval"`: measures, and writes data/bench.json and the README.
 
 Every ratio is of two things run in turn in this process, on one thread: median, least and largest of several. The file
-says on which machine, with which versions and when. All of it takes about forty minutes.
+says of each part on which machine it was measured, with which versions and when. All of it takes about forty minutes.
 """
 
 from __future__ import annotations
@@ -72,12 +72,14 @@ def main(names: list[str]) -> None:
             for row in rows:
                 ratio = f"{row['ratio']:8.2f} ({row['least']} to {row['largest']})"
                 print(ratio, row["what"], "/", row["against"], flush=True)
-            write_json(PATH, {**content, "machine": machine()})
+            content.setdefault("machines", {})[measure.__name__] = machine()
+            write_json(PATH, content)
     for name, measure in TABLES.items():
         if not names or measure.__name__ in names:
             content[name] = measure()
             print(name, *content[name], sep="\n  ", flush=True)
-            write_json(PATH, {**content, "machine": machine()})
+            content.setdefault("machines", {})[name] = machine()
+            write_json(PATH, content)
     front_door.write()
 
 

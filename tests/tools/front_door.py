@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import nbformat
 from matplotlib.font_manager import findfont
@@ -51,16 +51,20 @@ def bench(content: dict) -> str:
             f"| {row['what']} | {row['against']} | **{row['ratio']:.2g}** | "
             f"{row['least']:.2g} to {row['largest']:.2g} | {row['runs']} |"
         )
-    machine = content["machine"]
-    where = f"{machine['processor']}, one thread, Python {machine['python']}, torch {machine['torch']}"
-    return "\n".join(
-        [*lines, "", f"{machine['date']}, {where}. More in [data/bench.json](../data/bench.json)."]
-    )
+    where = ". ".join(dict.fromkeys(map(measured, (content["machines"][name] for name in content["duels"]))))
+    return "\n".join([*lines, "", f"{where}. More in [data/bench.json](../data/bench.json)."])
+
+
+def measured(machine: dict[str, Any]) -> str:
+    """When and on what something was measured."""
+    on = f"{machine['processor']}, one thread, Python {machine['python']}, torch {machine['torch']}"
+    return f"{machine['date']}, {on}"
 
 
 def lectures() -> str:
     """What stands in each notebook, counted, and how long nbval takes for it."""
-    seconds = {row["notebook"]: row["seconds"] for row in read_json(DATA / "bench.json").get("nbval", [])}
+    content = read_json(DATA / "bench.json")
+    seconds = {row["notebook"]: row["seconds"] for row in content.get("nbval", [])}
     lines = [
         "| notebook | words | cells | figures | exercises | cells to copy | seconds |",
         "|---|---:|---:|---:|---:|---:|---:|",
@@ -74,7 +78,7 @@ def lectures() -> str:
             f"| [{path.stem}](../notebooks/{path.name}) | {words:,} | {len(cells)} | {figures} | "
             f"{n_tagged['exercise']} | {n_tagged['copy']} | {seconds.get(path.stem, '')} |"
         )
-    return "\n".join(lines)
+    return "\n".join([*lines, "", f"{measured(content['machines']['nbval'])}."])
 
 
 def sample() -> str:
