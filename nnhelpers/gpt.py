@@ -178,8 +178,8 @@ def rope_table(n_positions: int, head_size: int, base: float = 10_000.0) -> Rope
 def apply_rope(x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
     """Turn each pair of numbers in x (..., T, head_size) by the angle of its position (Su et al. 2021).
 
-    Number i is paired with number i + head_size / 2, as in transformers' Llama. Other code pairs neighbours (2i, 2i + 1): their
-    weights do not fit each other.
+    Number i is paired with number i + head_size / 2, as in transformers' Llama. Other code pairs neighbours
+    (2i, 2i + 1): their weights do not fit each other.
     """
     first, second = x.chunk(2, dim=-1)  # (..., T, head_size / 2) each
     return x * cos + torch.cat([-second, first], dim=-1) * sin
